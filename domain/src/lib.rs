@@ -30,6 +30,7 @@ mod draft;
 mod error_code;
 mod event;
 pub mod event_codec;
+mod event_type;
 mod idempotency;
 mod lease;
 mod line_item;
@@ -60,6 +61,7 @@ pub use draft::{
 };
 pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
+pub use event_type::{EventType, EventTypes, InvalidEventType};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
 pub use lease::{InvalidLeaseToken, LeasePrefix, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};

@@ -34,11 +34,12 @@ impl Store {
                 Target::Sqlite(file) => pools::sqlite(file, options).await,
             }
         };
-        let Pools { readers, writers, searches } = match tokio::time::timeout(options.deadline, open).await {
-            Ok(Ok(pools)) => pools,
-            Ok(Err(error)) => return Err(explain(&address, error)),
-            Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
-        };
+        let Pools { readers, writers, searches, numbering } =
+            match tokio::time::timeout(options.deadline, open).await {
+                Ok(Ok(pools)) => pools,
+                Ok(Err(error)) => return Err(explain(&address, error)),
+                Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
+            };
 
         let database_name = match &address.target {
             Target::MySql(url) => Some(url.path().to_owned()),
@@ -55,6 +56,7 @@ impl Store {
                 address: Shown::new(address.shown),
                 database_name,
                 options: options.clone(),
+                numbering: numbering.map(HotConnections::new),
                 deadline: options.deadline,
                 clock: Clock::new(),
                 unhealthy: AtomicBool::new(false),

@@ -14,7 +14,7 @@ use super::idempotency::{insert_keys, used_keys};
 use super::row_cache::CachedOrder;
 use super::rows::{DispatchState, LockedRow};
 use super::statement::{Statement, bucketed_chunks};
-use super::{Dialect, Error, Store, columns, rows};
+use super::{Dialect, Error, Store, columns, event_log, rows};
 
 /// Bytes of line items after which a statement ends. It is far below the packet limit of a MySQL server (16 MiB in
 /// older defaults), even if JSON escapes every character.
@@ -69,8 +69,9 @@ impl Store {
         visibility_timeout: Duration,
         mut unknown: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        let dialect = self.inner.dialect;
+        let (dialect, event_log) = (self.inner.dialect, self.inner.options.event_log);
         for _ in 0..COMMIT_TRIES {
+            let now = self.now();
             let check = unknown;
             let result = self
                 .write(|connection| {
@@ -92,6 +93,11 @@ impl Store {
                             .collect();
                         insert_keys(connection, &new).await?;
                         insert_orders(connection, &new, visibility_timeout).await?;
+                        if event_log {
+                            let orders = new.iter().flat_map(|request| &*request.orders);
+                            let events: Vec<_> = orders.map(|order| Arc::new(order.event())).collect();
+                            event_log::append(connection, &events, now).await?;
+                        }
                         Ok(inserted)
                     })
                 })

@@ -29,6 +29,7 @@ mod dialect;
 mod due_tenants;
 mod error;
 mod error_codes;
+mod event_log;
 mod expired_claims;
 mod files;
 mod health;
@@ -98,6 +99,7 @@ pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder};
 pub use dialect::Dialect;
 pub use due_tenants::{DueTenants, FairClaim};
 pub use error::{Error, Outage};
+pub use event_log::{LogEnds, LogPage, LogRetention, LoggedEvent, Numbered};
 pub use expired_claims::ExpiredClaims;
 pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;
@@ -133,6 +135,8 @@ struct Inner {
     readers: Pool,
     lane: search_pool::SearchPool,
     writers: hot_connections::HotConnections,
+    /// The connection that numbers the event log; `None` if a writer does.
+    numbering: Option<hot_connections::HotConnections>,
     /// Host and port, or the file, for messages.
     address: address::Shown,
     /// The path of the URL of a server.
@@ -174,6 +178,9 @@ impl Store {
 
     /// Closes every connection after its present work.
     pub async fn close(&self) {
+        if let Some(numbering) = &self.inner.numbering {
+            numbering.close().await;
+        }
         self.inner.writers.close().await;
         self.inner.readers.close().await;
         self.inner.lane.close().await;

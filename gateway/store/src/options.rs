@@ -16,10 +16,18 @@ pub struct Options {
     ///
     /// Vitess refuses the first, and every setting makes its sessions more expensive.
     pub driver_settings: bool,
+    /// Whether events are written to the event log.
+    pub event_log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connections: 8, deadline: Duration::from_secs(4), create: true, driver_settings: true }
+        Self {
+            connections: 8,
+            deadline: Duration::from_secs(4),
+            create: true,
+            driver_settings: true,
+            event_log: true,
+        }
     }
 }

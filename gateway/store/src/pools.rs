@@ -39,6 +39,8 @@ pub(super) struct Pools {
     pub(super) readers: Pool,
     pub(super) writers: Pool,
     pub(super) searches: Pool,
+    /// Numbers the event log; `None` if a writer does.
+    pub(super) numbering: Option<Pool>,
 }
 
 /// Opens pools of connections to MySQL or MariaDB.
@@ -81,6 +83,7 @@ pub(super) async fn mysql(
         readers: pool(options.connections, &[]),
         writers: pool(options.connections, session::MYSQL_WRITING),
         searches: pool(CONNECTIONS, &[]),
+        numbering: Some(pool(1, session::MYSQL_NUMBERING)),
     })
 }
 
@@ -126,7 +129,12 @@ pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, Prep
             .after_connect(|connection, _| Box::pin(session::prepare_sqlite(connection)));
         Pool::Sqlite(pool.connect_lazy_with(connect.clone()))
     };
-    Ok(Pools { readers: pool(options.connections), writers: pool(1), searches: pool(CONNECTIONS) })
+    Ok(Pools {
+        readers: pool(options.connections),
+        writers: pool(1),
+        searches: pool(CONNECTIONS),
+        numbering: None,
+    })
 }
 
 /// Maximum wait for a connection, and time for making one.

@@ -18,9 +18,17 @@ impl Store {
         let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
         let rows = read.await?;
         if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
-            self.inner.writers.close_idle();
+            self.close_idle_writers();
         }
         Ok(())
+    }
+
+    /// Closes the idle connections that write.
+    pub(super) fn close_idle_writers(&self) {
+        self.inner.writers.close_idle();
+        if let Some(numbering) = &self.inner.numbering {
+            numbering.close_idle();
+        }
     }
 
     /// Closes all connections, those of readers too, after the server has refused a change as read-only.
@@ -29,7 +37,7 @@ impl Store {
     pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
         if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
             self.inner.primary.leave();
-            self.inner.writers.close_idle();
+            self.close_idle_writers();
         }
     }
 }

@@ -4,6 +4,7 @@ use sqlx::{Connection, MySqlConnection};
 
 use super::address::{Address, Target};
 use super::connect::{explain, unreachable};
+use super::hot_connections::HotConnections;
 use super::session::PrepareError;
 use super::{ConnectError, Store, pools, session};
 
@@ -39,7 +40,9 @@ impl Store {
         if id != installation.id {
             return Err(ConnectError::OtherDatabase);
         }
-        for pool in [&self.inner.readers, &self.inner.lane.pool, self.inner.writers.pool()] {
+        let numbering = self.inner.numbering.as_ref().map(HotConnections::pool);
+        let others = [&self.inner.readers, &self.inner.lane.pool, self.inner.writers.pool()];
+        for pool in others.into_iter().chain(numbering) {
             pool.set_mysql_options(&connect);
         }
         self.inner.address.store(address.shown);
@@ -52,7 +55,7 @@ impl Store {
 
     fn abandon_connections(&self) {
         self.inner.primary.leave();
-        self.inner.writers.close_idle();
+        self.close_idle_writers();
         self.inner.readers.close_idle();
         self.inner.lane.pool.close_idle();
     }

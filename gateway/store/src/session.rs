@@ -29,6 +29,9 @@ const MYSQL: [&str; 3] = [
 ];
 /// The settings of connections to MySQL that write: each transaction saves the round trip that opens it.
 pub(super) const MYSQL_WRITING: &[&str] = &["SET SESSION autocommit = 0"];
+/// The settings of the connection to MySQL that numbers the event log. It is in use all the time, so a longer silence means
+/// that the gateway is frozen, and its transaction keeps all others from numbering.
+pub(super) const MYSQL_NUMBERING: &[&str] = &["SET SESSION autocommit = 0", "SET SESSION wait_timeout = 3"];
 /// The settings of every connection to SQLite.
 const SQLITE: [&str; 5] = [
     "PRAGMA journal_mode = WAL",

@@ -25,7 +25,7 @@ use super::audit;
 use super::pause::paused;
 use super::row_cache::CachedOrder;
 use super::unreadable::Unreadable;
-use super::{Error, Store};
+use super::{Error, Store, event_log};
 
 /// The outcome of one command.
 #[derive(Debug, Clone)]
@@ -115,6 +115,7 @@ impl Store {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = dialect.orders_by_id();
+        let event_log = self.inner.options.event_log;
         let recent = Arc::new(Mutex::new(recent));
         self.write(|connection| {
             let (commands, recent) = (commands.clone(), recent.clone());
@@ -157,6 +158,9 @@ impl Store {
                     changes.write(connection, table).await?;
                 }
                 audit::record_all(connection, &audited).await?;
+                if event_log {
+                    event_log::append(connection, &events(&applied), now).await?;
+                }
                 let applied = applied.into_iter().map(|applied| applied.unwrap_or(CommandOutcome::NotFound));
                 Ok((applied.collect(), orders))
             })
@@ -185,6 +189,15 @@ fn decide_from_cache(
         orders.remove(&commands[*index].0);
     }
     orders
+}
+
+/// Returns the events of the commands that changed an order, those of one order in their sequence.
+fn events(applied: &[Option<CommandOutcome>]) -> Vec<Arc<OrderEvent>> {
+    let event = |outcome: &Option<CommandOutcome>| match outcome {
+        Some(CommandOutcome::Changed { event, .. }) => Some(event.clone()),
+        _ => None,
+    };
+    applied.iter().filter_map(event).collect()
 }
 
 fn starts(command: &Command) -> bool {

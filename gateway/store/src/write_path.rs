@@ -7,6 +7,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::hot_connections::HotConnections;
 use super::read_path::ConnectionInUse;
 use super::{Error, Store, Work, error, files, statement};
 
@@ -22,10 +23,19 @@ impl Store {
         &self,
         work: impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync,
     ) -> Result<T, Error> {
+        self.write_on(&self.inner.writers, work).await
+    }
+
+    /// As [`Self::write`], over certain connections.
+    pub(super) async fn write_on<T: Send>(
+        &self,
+        connections: &HotConnections,
+        work: impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync,
+    ) -> Result<T, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_write(&work).await {
+            match self.try_write(connections, &work).await {
                 Err(Error::Conflict(error)) if tries < MAX_TRIES => {
                     metrics::counter!("orders_database_transaction_retries_total").increment(1);
                     tracing::debug!(%error, tries, "retrying transaction");
@@ -45,13 +55,13 @@ impl Store {
 
     async fn try_write<T: Send>(
         &self,
+        connections: &HotConnections,
         work: &(impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync),
     ) -> Result<T, Error> {
         self.check_file()?;
         let deadline = Instant::now() + self.inner.deadline;
-        let writers = &self.inner.writers;
-        let generation = writers.generation();
-        let mut used = ConnectionInUse::new(self.acquired(writers.acquire()).await?);
+        let generation = connections.generation();
+        let mut used = ConnectionInUse::new(self.acquired(connections.acquire()).await?);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
                 used.connection().execute_text(begin).await?;
@@ -79,7 +89,7 @@ impl Store {
         let commit = used.connection().execute_text("COMMIT");
         match tokio::time::timeout(self.inner.deadline, commit).await {
             Ok(Ok(_)) => {
-                writers.release(used.finish(), generation);
+                connections.release(used.finish(), generation);
                 // A write to a file that was removed is not committed.
                 self.check_file().map(|()| value)
             }

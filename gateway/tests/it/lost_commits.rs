@@ -15,26 +15,26 @@ use url::Url;
 use crate::harness::{Backend, Gateway, On, check_invariants, eventually};
 
 /// All packets pass.
-const OPEN: u8 = 0;
+pub(crate) const OPEN: u8 = 0;
 /// The next COMMIT does not reach the server.
-const LOSE_COMMIT: u8 = 1;
+pub(crate) const LOSE_COMMIT: u8 = 1;
 /// The next COMMIT is executed, and its response is lost.
-const LOSE_ANSWER: u8 = 2;
+pub(crate) const LOSE_ANSWER: u8 = 2;
 /// The same, and afterwards no connection is accepted.
 const LOSE_ANSWER_AND_CLOSE: u8 = 3;
 const CLOSED: u8 = 4;
 
 /// A proxy to the database that breaks a connection at a COMMIT.
 #[derive(Clone)]
-struct Way {
-    url: String,
-    mode: Arc<AtomicU8>,
+pub(crate) struct Way {
+    pub(crate) url: String,
+    pub(crate) mode: Arc<AtomicU8>,
     /// The number of COMMITs that were broken.
-    lost: Arc<AtomicUsize>,
+    pub(crate) lost: Arc<AtomicUsize>,
 }
 
 impl Way {
-    async fn to(url: &str) -> Self {
+    pub(crate) async fn to(url: &str) -> Self {
         let mut url = Url::parse(url).unwrap();
         let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(3306));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

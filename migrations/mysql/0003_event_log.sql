@@ -1,0 +1,34 @@
+-- The event log. migrations/sqlite/0003_event_log.sql has the same tables, columns and indexes.
+
+-- The events of all orders in the order in which they were committed. Each transaction that writes events adds them here,
+-- as few rows as possible. After the commit a gateway numbers the rows, so positions have no gaps and a reader of a
+-- position can read everything before it.
+CREATE TABLE event_log (
+    -- In the order of the inserts, which is that of the commits for each order but not for all of them.
+    id         BIGINT     NOT NULL AUTO_INCREMENT,
+    -- The position of its first event: 1, 2, 3 … over all events. NULL until the row is numbered.
+    position   BIGINT     NULL,
+    -- The number of its events.
+    events     INT        NOT NULL,
+    created_at BIGINT     NOT NULL,
+    -- The version of the encoding, 1 byte, and the events (see domain/src/event_codec.rs).
+    payload    MEDIUMBLOB NOT NULL,
+    PRIMARY KEY (id),
+    -- Numbering reads the rows without a position, in the order of their ids; readers read ranges of positions.
+    KEY event_log_by_position (position)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The ends of the log. Numbering and the removal of old rows lock this row.
+CREATE TABLE event_log_ends (
+    -- Always 1: there is one row.
+    single         TINYINT NOT NULL,
+    -- The position of the first event that is kept, or the next position if none is.
+    first_position BIGINT  NOT NULL,
+    -- The position of the next event.
+    next_position  BIGINT  NOT NULL,
+    -- The bytes of the payloads of all numbered rows.
+    bytes          BIGINT  NOT NULL,
+    PRIMARY KEY (single)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT IGNORE INTO event_log_ends (single, first_position, next_position, bytes) VALUES (1, 1, 1, 0);
