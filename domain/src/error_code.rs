@@ -36,6 +36,8 @@ pub enum ErrorKind {
     WrongHost,
     /// The resource does not exist.
     NotFound,
+    /// The resource is no longer there.
+    Gone,
     /// The resource does not have this method.
     WrongMethod,
     /// No media type that the client accepts can be produced.
@@ -192,6 +194,11 @@ error_codes! {
     ConnectionBusy "connection_busy" Unavailable [Grpc] retryable: true
         "The order is large, and the connection to the worker has not taken the large orders before"
         "Drop the job: the order is offered again later, to any worker.";
+    CursorExpired "cursor_expired" Gone [Rest GraphQl Grpc] retryable: false
+        "The event log no longer has the events after the cursor"
+        "Events are missing for this reader. Read the present orders, and continue after the oldest cursor, which the error names.";
+    EventLogDisabled "event_log_disabled" Conflict [Rest GraphQl Grpc] retryable: false
+        "The gateway has no event log" "Operators: `--events on` writes one.";
     OrderUnreadable "order_unreadable" Conflict [Rest GraphQl Grpc] retryable: false
         "The stored order cannot be read"
         "Tell the operators the id. Operators: `orders doctor` names the reason, `orders repair` repairs the order or marks it as failed.";

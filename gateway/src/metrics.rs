@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 47] = [
+const METRICS: [(&str, Kind, &str); 50] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -64,6 +64,9 @@ const METRICS: [(&str, Kind, &str); 47] = [
     ("orders_graphql_subscriptions", Gauge(Unit::Count), "Active GraphQL subscriptions."),
     ("orders_graphql_websocket_closes_total", Counter, "GraphQL websockets closed, by close code."),
     ("orders_graphql_websockets", Gauge(Unit::Count), "Open GraphQL websockets, by protocol."),
+    ("orders_event_log_bytes", Gauge(Unit::Bytes), "Bytes of the events that the event log keeps."),
+    ("orders_event_log_events", Gauge(Unit::Count), "Events that the event log keeps."),
+    ("orders_event_log_numbered_total", Counter, "Events that this gateway has numbered in the event log."),
     (
         "orders_auth_total",
         Counter,

@@ -68,7 +68,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         bus: bus.clone(),
     };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
-    let Service { orders, feed, presence, health, background, writes } = service;
+    let Service { orders, feed, event_log, presence, health, background, writes } = service;
     let (auth, authenticator) =
         authentication::auth(&config.access, &store, presence.shares(), orders.keys());
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
@@ -79,6 +79,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         store: store.clone(),
         tracking: tracking.clone(),
         feed: feed.clone(),
+        event_log,
         queue: queue.clone(),
         health: health.clone(),
         context: context.clone(),

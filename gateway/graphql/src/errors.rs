@@ -24,9 +24,11 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         // Clients of persisted queries expect 200.
         ErrorKind::Document => StatusCode::OK,
         // Only operations that were executed have these errors.
-        ErrorKind::RuleBroken | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Internal => {
-            StatusCode::OK
-        }
+        ErrorKind::RuleBroken
+        | ErrorKind::NotFound
+        | ErrorKind::Gone
+        | ErrorKind::Conflict
+        | ErrorKind::Internal => StatusCode::OK,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,

@@ -23,6 +23,7 @@ pub fn status(kind: ErrorKind) -> Code {
         ErrorKind::Unauthenticated => Code::Unauthenticated,
         ErrorKind::Forbidden => Code::PermissionDenied,
         ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::Gone => Code::OutOfRange,
         ErrorKind::WrongMethod => Code::Unimplemented,
         ErrorKind::ReceiveTimeout => Code::DeadlineExceeded,
         ErrorKind::Conflict => Code::FailedPrecondition,

@@ -365,6 +365,8 @@ impl Session {
             | Error::OrderRefused
             | Error::Unavailable { .. }
             | Error::TooManyOpen { .. }
+            | Error::CursorExpired(_)
+            | Error::EventLogDisabled
             | Error::OutcomeUnknown(_) => return Err(error),
         };
         let lease = Some(v1::Lease::new(id, token));

@@ -54,7 +54,9 @@ impl From<Error> for ApiError {
                     .map(|invalid| InputError::field(invalid.field.pointer(), invalid.message))
                     .collect(),
             ),
+            Error::CursorExpired(oldest) => problem.with("oldest", &oldest),
             Error::Forbidden(_)
+            | Error::EventLogDisabled
             | Error::Unavailable { .. }
             | Error::TooManyOpen { .. }
             | Error::KeyReused
@@ -100,6 +102,9 @@ pub(super) struct ProblemSchema {
     /// Status of the order if it is the cause.
     #[schema(value_type = StatusWord, required = false)]
     order_status: Option<Status>,
+    /// The oldest cursor of the event log, if the cursor of the request has expired.
+    #[schema(required = false)]
+    oldest: Option<String>,
     /// One result for each row of a bulk create.
     #[schema(value_type = Vec<RowResult>, required = false)]
     results: Option<Vec<RowResult>>,

@@ -35,9 +35,9 @@ use gateway_service::feed::WatchFrom;
 const STREAM: StreamKind = StreamKind::new("events");
 
 /// Interval of the keep-alive comments of a stream. Proxies close silent streams after a minute.
-const KEEP_ALIVE: Duration = Duration::from_secs(12);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// Time that a client waits before it reconnects.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// The schema of the event id after which a stream resumes, for the documentation.
 pub(super) struct LastEventId;
@@ -166,7 +166,7 @@ pub(super) fn numbered(sequence: u32, document: &impl Serialize) -> Event {
     Event::default().id(sequence.to_string()).data(json)
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
+pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);

@@ -14,6 +14,7 @@ mod commands;
 mod create_order;
 mod dead_letters;
 mod draft;
+mod event_log;
 mod events;
 mod filter;
 mod get_order;
@@ -50,7 +51,10 @@ pub use self::state::{Config, RestState, StateParts};
 ///
 /// `longest` is the maximum time from the request to the response head. Streams begin within it and can last longer.
 pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
-    let may_wait = OpenApiRouter::new().routes(routes!(get_order::get)).routes(routes!(events::events));
+    let may_wait = OpenApiRouter::new()
+        .routes(routes!(get_order::get))
+        .routes(routes!(events::events))
+        .routes(routes!(event_log::list));
     let may_wait = within(longest + long_poll::LONGEST, may_wait);
     let bulk = OpenApiRouter::new().routes(routes!(bulk_create::create));
     let bulk = within(longest + MAX_BULK_WAIT, bulk);

@@ -14,7 +14,7 @@ use gateway_http::streams::{Client, StreamKind};
 use gateway_service::feed::WatchFrom;
 
 /// The kind of an open stream.
-const LONG_POLL: StreamKind = StreamKind::new("long_poll");
+pub(super) const LONG_POLL: StreamKind = StreamKind::new("long_poll");
 
 /// Default wait, if the client sends no `timeout`.
 pub(super) const DEFAULT: Duration = Duration::from_secs(30);
@@ -25,10 +25,15 @@ const MAX_TIMEOUT_S: u64 = 60;
 
 /// Parses the parameter `timeout`, limited to [`LONGEST`].
 pub(super) fn timeout(query: &mut Query<'_>) -> Option<Duration> {
-    let text = query.one("timeout")?;
+    seconds(query, "timeout")
+}
+
+/// Parses a parameter with a wait, limited to [`LONGEST`].
+pub(super) fn seconds(query: &mut Query<'_>, name: &'static str) -> Option<Duration> {
+    let text = query.one(name)?;
     let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_TIMEOUT_S);
     if seconds.is_none() {
-        query.add("timeout", format!("must be a whole number of seconds from 0 to {MAX_TIMEOUT_S}"));
+        query.add(name, format!("must be a whole number of seconds from 0 to {MAX_TIMEOUT_S}"));
     }
     seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use broker::Queue;
 use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
-use gateway_service::{HealthMonitor, feed::Feed, orders::Orders};
+use gateway_service::{HealthMonitor, event_log::EventLog, feed::Feed, orders::Orders};
 use gateway_store::Store;
 
 use crate::bulk_limiter::BulkLimiter;
@@ -36,6 +36,8 @@ pub struct StateParts {
     pub tracking: TrackingLinks,
     /// The live feed.
     pub feed: Feed,
+    /// The event log.
+    pub event_log: EventLog,
     /// The queue, for its length.
     pub queue: Arc<dyn Queue>,
     /// The number of workers.

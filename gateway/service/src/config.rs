@@ -3,7 +3,7 @@ use std::time::Duration;
 use domain::Currency;
 use domain::transition::Rules;
 
-use gateway_store::Retention;
+use gateway_store::{LogRetention, Retention};
 
 /// Maximum number of orders that one request can create.
 pub const MAX_ROWS: usize = 1_000;
@@ -31,6 +31,8 @@ pub struct Config {
     pub retention: Retention,
     /// Time for which entries of the audit log are kept; `None` keeps them forever.
     pub audit_retention: Option<Duration>,
+    /// For how long and up to which size events are kept in the event log.
+    pub log_retention: LogRetention,
     /// Maximum time that a request waits for the database.
     pub request_timeout: Duration,
 }
@@ -48,6 +50,10 @@ impl Default for Config {
             idempotency_ttl: Duration::from_secs(24 * 60 * 60),
             retention: Retention::default(),
             audit_retention: Some(Duration::from_secs(400 * 24 * 60 * 60)),
+            log_retention: LogRetention {
+                age: Some(Duration::from_secs(7 * 24 * 60 * 60)),
+                bytes: Some(10 * 1024 * 1024 * 1024),
+            },
             request_timeout: Duration::from_secs(5),
         }
     }

@@ -7,6 +7,8 @@ use domain::{ErrorCode, InvalidField, MissingScope, OrderId};
 use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
+use crate::event_log::EventCursor;
+
 /// The error of a use case. Clients may see its message; details for operators are logged at their source.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -62,6 +64,15 @@ pub enum Error {
          Idempotency-Key to learn the outcome, or without one look for the order first"
     )]
     OutcomeUnknown(OrderId),
+    /// The event log no longer has the events after a cursor.
+    #[error(
+        "the event log no longer has the events after this cursor: they are older than its retention, or the database was \
+         replaced; continue after the oldest cursor, {0}"
+    )]
+    CursorExpired(EventCursor),
+    /// The event log is off.
+    #[error("the gateway has no event log: its operators have turned it off")]
+    EventLogDisabled,
     /// The stored row of the order is invalid; other orders are not affected.
     #[error("order {id} cannot be read ({detail}); its operators have to repair it")]
     Unreadable {
@@ -100,6 +111,8 @@ impl Error {
             Self::Refused { refusal, .. } => (*refusal).into(),
             Self::Unavailable { code, .. } => *code,
             Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
+            Self::CursorExpired(_) => ErrorCode::CursorExpired,
+            Self::EventLogDisabled => ErrorCode::EventLogDisabled,
             Self::Unreadable { .. } => ErrorCode::OrderUnreadable,
             Self::OrderRefused => ErrorCode::OrderRefused,
             Self::Internal => ErrorCode::InternalError,
@@ -118,6 +131,8 @@ impl Error {
             | Self::KeyReused
             | Self::RowCount(_)
             | Self::Refused { .. }
+            | Self::CursorExpired(_)
+            | Self::EventLogDisabled
             | Self::Unreadable { .. }
             | Self::OrderRefused
             | Self::Internal => None,

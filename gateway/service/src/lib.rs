@@ -5,11 +5,12 @@
 //! | commands of clients and workers | [`orders`] |
 //! | group commit of many requests | `group_commit` |
 //! | the way of an order to the queue | `dispatch`, `direct_enqueue` |
-//! | events for subscribers | [`feed`], `publisher` |
+//! | events for subscribers | [`feed`], `publisher`; [`event_log`] for readers that miss nothing |
 //! | readiness and metrics | `health_monitor` |
 //! | the number of running gateways | `presence` |
 //! | start of the parts | `service` |
 
+pub mod event_log;
 pub mod feed;
 pub mod loader;
 pub mod orders;

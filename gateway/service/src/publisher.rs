@@ -9,6 +9,7 @@ use domain::OrderEvent;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use crate::event_log::EventLog;
 use crate::feed::Feed;
 use telemetry::LogThrottle;
 use telemetry::panics;
@@ -29,16 +30,17 @@ const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Publisher {
     sender: mpsc::Sender<Vec<Arc<OrderEvent>>>,
     feed: Feed,
+    event_log: EventLog,
     lost: Arc<AtomicBool>,
 }
 
 impl Publisher {
     /// Starts the publishing task. It ends when every clone is dropped and everything is sent.
-    pub(crate) fn start(bus: Arc<dyn Bus>, feed: Feed, tasks: &TaskTracker) -> Self {
+    pub(crate) fn start(bus: Arc<dyn Bus>, feed: Feed, event_log: EventLog, tasks: &TaskTracker) -> Self {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let lost = Arc::new(AtomicBool::new(false));
         tasks.spawn(run(bus, lost.clone(), receiver));
-        Self { sender, feed, lost }
+        Self { sender, feed, event_log, lost }
     }
 
     /// Delivers events to subscribers of this gateway, and enqueues them for the bus.
@@ -46,6 +48,7 @@ impl Publisher {
         if events.is_empty() {
             return;
         }
+        self.event_log.committed();
         self.feed.deliver(&events);
         let count = events.len() as u64;
         if self.sender.try_send(events).is_err() {

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::dispatch::Dispatch;
 use crate::dispatch_wake::Wake;
+use crate::event_log::EventLog;
 use crate::feed::Feed;
 use crate::health_monitor::HealthMonitor;
 use crate::installation_keys::InstallationKeys;
@@ -40,6 +41,8 @@ pub struct Service {
     pub orders: Orders,
     /// The live feed.
     pub feed: Feed,
+    /// The event log.
+    pub event_log: EventLog,
     /// The running gateways. Its task announces this one.
     pub presence: Presence,
     /// The state of the database, the queue and the workers.
@@ -64,7 +67,8 @@ impl Service {
         let feed = Feed::new(&store, presence.clone());
         let health = HealthMonitor::new(&store, &queue, &feed);
         let writes = TaskTracker::new();
-        let publisher = Publisher::start(bus.clone(), feed.clone(), &writes);
+        let event_log = EventLog::new(&store, &installation);
+        let publisher = Publisher::start(bus.clone(), feed.clone(), event_log.clone(), &writes);
         let capacity = QueueCapacity::default();
         let shares = QueueShares::default();
         let direct_enqueue = DirectEnqueue {
@@ -95,8 +99,15 @@ impl Service {
             shares,
             health: health.clone(),
         };
-        let background = Background { dispatch, feed: feed.clone(), bus, health: health.clone(), store };
-        Ok(Self { orders, feed, presence, health, background, writes })
+        let background = Background {
+            dispatch,
+            feed: feed.clone(),
+            event_log: event_log.clone(),
+            bus,
+            health: health.clone(),
+            store,
+        };
+        Ok(Self { orders, feed, event_log, presence, health, background, writes })
     }
 }
 
@@ -104,6 +115,7 @@ impl Service {
 pub struct Background {
     dispatch: Dispatch,
     feed: Feed,
+    event_log: EventLog,
     bus: Arc<dyn Bus>,
     health: HealthMonitor,
     store: Store,
@@ -117,13 +129,19 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, feed, bus, health, store } = self;
+        let Self { dispatch, feed, event_log, bus, health, store } = self;
+        let log_retention = dispatch.config.log_retention;
         let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
         let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
             (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (clock, prune, audit, stop_audit) = (store.clone(), store.clone(), store.clone(), stop.clone());
         tasks.spawn(restart_on_panic("health_monitor", move || health.clone().run(stop_health.clone())));
         tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
+        let (trimmed, stop_numbering, stop_trim) = (event_log.clone(), stop.clone(), stop.clone());
+        tasks.spawn(restart_on_panic("event_log", move || event_log.clone().number(stop_numbering.clone())));
+        tasks.spawn(restart_on_panic("event_log_retention", move || {
+            trimmed.clone().trim(log_retention, stop_trim.clone())
+        }));
         tasks.spawn(restart_on_panic("clock", move || {
             maintenance::follow_database(clock.clone(), stop_clock.clone())
         }));

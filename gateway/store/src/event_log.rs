@@ -84,6 +84,11 @@ pub(super) async fn append(
 }
 
 impl Store {
+    /// Returns whether events are written to the log.
+    pub fn has_event_log(&self) -> bool {
+        self.inner.options.event_log
+    }
+
     /// Returns the ends of the log.
     ///
     /// # Errors

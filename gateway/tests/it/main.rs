@@ -28,6 +28,8 @@ mod error_codes;
 #[cfg(test)]
 mod event_log;
 #[cfg(test)]
+mod event_pages;
+#[cfg(test)]
 mod failing_transactions;
 #[cfg(test)]
 mod failures;

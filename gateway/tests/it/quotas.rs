@@ -48,7 +48,7 @@ async fn key_of(backend: &Backend, tenant: NewKeyTenant, limits: Limits) -> Stri
 }
 
 /// Creates a tenant, and returns keys of it without limits.
-async fn tenant(backend: &Backend, name: &str, limits: Limits) -> [String; 2] {
+pub(crate) async fn tenant(backend: &Backend, name: &str, limits: Limits) -> [String; 2] {
     let id: TenantId = name.parse().unwrap();
     let actor = KeyActor { name: "test".to_owned(), tenant: None, request_id: None };
     backend.store.create_tenant(&id, name, &limits, &actor).await.unwrap();

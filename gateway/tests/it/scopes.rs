@@ -32,6 +32,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("post", "/orders/bulk", Scope::OrdersWrite, r#"[{"item": "Tea", "quantity": 1, "price": 1}]"#),
     ("get", "/orders/{id}", Scope::OrdersRead, ""),
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
+    ("get", "/events", Scope::EventsRead, ""),
     ("post", "/orders/{id}/cancel", Scope::OrdersWrite, "{}"),
     ("post", "/orders/{id}/redrive", Scope::OrdersManage, "{}"),
     ("post", "/orders/{id}/tracking-links", Scope::OrdersWrite, "{}"),

@@ -291,6 +291,8 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
         }
         Error::Forbidden(_)
         | Error::TooManyOpen { .. }
+        | Error::CursorExpired(_)
+        | Error::EventLogDisabled
         | Error::Unavailable { .. }
         | Error::OutcomeUnknown(_)
         | Error::Unreadable { .. }

@@ -1,0 +1,143 @@
+//! The JSON of an event with the content of its order: the same bytes on every API.
+
+use std::fmt::Write as _;
+
+use domain::{Content, EventType, Money, Order, OrderEvent, Priority, Timestamp};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// An event as subscribers receive it.
+#[derive(Serialize)]
+struct Body<'a> {
+    /// The id, the same for every delivery: the order and the sequence.
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: Timestamp,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(flatten)]
+    event: &'a OrderEvent,
+    /// Null if the order was removed.
+    order: Option<OrderContent<'a>>,
+}
+
+/// The content of an order, which never changes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderContent<'a> {
+    external_reference: Option<&'a str>,
+    customer: Option<&'a str>,
+    line_items: Vec<Line<'a>>,
+    total: Amount,
+    currency: String,
+    priority: Priority,
+    max_attempts: u32,
+    process_after: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    item: &'a str,
+    quantity: u32,
+    price: Amount,
+}
+
+/// An amount of money, a number with all decimals of its currency.
+struct Amount(Money);
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+/// Returns the id of an event.
+pub(super) fn event_id(event: &OrderEvent) -> String {
+    let mut id = event.order_id.to_string();
+    // Writing to a String does not fail.
+    let _ = write!(id, "-{}", event.sequence);
+    id
+}
+
+/// Serialises an event with the content of its order.
+pub(super) fn json(id: &str, event: &OrderEvent, order: Option<&Order>) -> String {
+    let body = Body {
+        id,
+        kind: EventType::of(event).as_str(),
+        timestamp: event.occurred_at,
+        data: Data { event, order: order.map(content) },
+    };
+    // A struct of strings and numbers can always be serialised.
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+fn content(order: &Order) -> OrderContent<'_> {
+    let Content { line_items, total, customer, external_reference, .. } = &order.content;
+    OrderContent {
+        external_reference: external_reference.as_deref(),
+        customer: customer.as_deref(),
+        line_items: line_items
+            .iter()
+            .map(|line| Line { item: &line.item, quantity: line.quantity, price: Amount(line.price) })
+            .collect(),
+        total: Amount(*total),
+        currency: total.currency().code().to_owned(),
+        priority: order.priority,
+        max_attempts: order.max_attempts,
+        process_after: order.process_after,
+        created_at: order.created_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Currency, Draft, OrderId, Status, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn json_of_an_event_is_exact() {
+        let draft = Draft {
+            item: Some("Laptop".into()),
+            quantity: Some(2),
+            price: Some("1299.99".into()),
+            customer: Some("ann@example.com".into()),
+            ..Draft::default()
+        };
+        let id: OrderId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let at = Timestamp::from_micros(1_700_000_000_123_456);
+        let order = Order::pending(id, TenantId::default(), draft.check(Currency::USD).unwrap(), at);
+        let event = OrderEvent {
+            order_id: id,
+            tenant_id: TenantId::default(),
+            sequence: 3,
+            status: Status::Completed,
+            previous_status: Some(Status::Processing),
+            attempt: 1,
+            reason: None,
+            error_class: None,
+            occurred_at: at,
+        };
+        let start = concat!(
+            r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057-3","type":"order.completed","#,
+            r#""timestamp":"2023-11-14T22:13:20.123456Z","data":{"#,
+            r#""orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":3,"status":"completed","#,
+            r#""previousStatus":"processing","attempt":1,"reason":null,"errorClass":null,"#,
+            r#""occurredAt":"2023-11-14T22:13:20.123456Z","order":"#,
+        );
+        let content = concat!(
+            r#"{"externalReference":null,"customer":"ann@example.com","#,
+            r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99}],"total":2599.98,"currency":"USD","#,
+            r#""priority":"normal","maxAttempts":5,"processAfter":null,"createdAt":"2023-11-14T22:13:20.123456Z"}"#,
+        );
+        assert_eq!(json(&event_id(&event), &event, Some(&order)), format!("{start}{content}}}}}"));
+        assert_eq!(json(&event_id(&event), &event, None), format!("{start}null}}}}"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The event log for readers: numbering, and pages of events.
+//!
+//! Every gateway numbers committed events (see `gateway_store`). It does so soon after its own commits, so the wait of a
+//! reader is short, and from time to time for those of a gateway that has stopped.
+
+mod body;
+mod cursor;
+mod read;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gateway_store::{Installation, LogEnds, LogRetention, Store};
+use telemetry::LogThrottle;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::cursor::{EventCursor, InvalidEventCursor};
+pub use self::read::{EventPage, EventQuery, LogEvent, MAX_EVENTS};
+
+/// Minimum pause between two transactions that number events. More commits then share one.
+const NUMBERING_PAUSE: Duration = Duration::from_millis(20);
+/// Interval of looking for events of other gateways, while a reader waits here.
+const READER_INTERVAL: Duration = Duration::from_millis(50);
+/// The same without a reader.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Interval of removing old events.
+const TRIM_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The event log. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    is_enabled: bool,
+    /// The beginning of the id of the installation, for cursors.
+    installation: [u8; 4],
+    committed: Notify,
+    /// The next position that this gateway knows.
+    next: watch::Sender<u64>,
+    /// The number of readers that wait for events.
+    waiting: AtomicUsize,
+}
+
+impl EventLog {
+    pub(crate) fn new(store: &Store, installation: &Installation) -> Self {
+        let [a, b, c, d, ..] = installation.id;
+        Self(Arc::new(Inner {
+            store: store.clone(),
+            is_enabled: store.has_event_log(),
+            installation: [a, b, c, d],
+            committed: Notify::new(),
+            next: watch::Sender::new(0),
+            waiting: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Reports a commit of events by this gateway.
+    pub(crate) fn committed(&self) {
+        self.0.committed.notify_one();
+    }
+
+    /// Numbers events until `stop`.
+    pub(crate) async fn number(self, stop: CancellationToken) {
+        if !self.0.is_enabled {
+            return;
+        }
+        let log = LogThrottle::default();
+        loop {
+            let has_readers = self.0.waiting.load(Ordering::Relaxed) > 0;
+            let interval = if has_readers { READER_INTERVAL } else { IDLE_INTERVAL };
+            let is_local = tokio::select! {
+                () = self.0.committed.notified() => true,
+                () = tokio::time::sleep(interval) => false,
+                () = stop.cancelled() => return,
+            };
+            let pause = match self.number_all(is_local).await {
+                Ok(()) => NUMBERING_PAUSE,
+                Err(error) => {
+                    if let Some(more) = log.allow() {
+                        tracing::warn!(%error, more, "failed to number events, their readers receive them later");
+                    }
+                    RETRY_PAUSE
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn number_all(&self, is_local: bool) -> Result<(), gateway_store::Error> {
+        let store = &self.0.store;
+        if !is_local && !store.has_unnumbered_events().await? {
+            self.observe(store.event_log_ends().await?);
+            return Ok(());
+        }
+        loop {
+            let numbered = store.number_events().await?;
+            self.observe(numbered.ends);
+            metrics::counter!("orders_event_log_numbered_total").increment(numbered.events);
+            if !numbered.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn observe(&self, ends: LogEnds) {
+        metrics::gauge!("orders_event_log_bytes").set(ends.bytes as f64);
+        metrics::gauge!("orders_event_log_events").set(ends.next.saturating_sub(ends.first) as f64);
+        self.0.next.send_if_modified(|next| {
+            let is_new = *next != ends.next;
+            *next = ends.next;
+            is_new
+        });
+    }
+
+    /// Removes old events until `stop`.
+    pub(crate) async fn trim(self, retention: LogRetention, stop: CancellationToken) {
+        let mut more = false;
+        loop {
+            let pause = if more { NUMBERING_PAUSE } else { TRIM_INTERVAL };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {
+                    more = self.0.store.trim_event_log(retention).await.unwrap_or_else(|error| {
+                        tracing::debug!(%error, "failed to remove old events, retrying later");
+                        false
+                    });
+                }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}

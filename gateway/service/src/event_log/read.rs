@@ -1,0 +1,210 @@
+//! Pages of the event log for one caller.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use domain::{Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope};
+use gateway_store::{LogPage, LoggedEvent};
+use tokio::time::Instant;
+
+use super::body::{event_id, json};
+use super::{EventCursor, EventLog};
+use crate::error::Error;
+
+/// Maximum number of events of a page.
+pub const MAX_EVENTS: u32 = 1_000;
+/// The number of events after which a page ends, also if the filter has removed most of them.
+const MAX_EXAMINED: usize = 20_000;
+/// Maximum number of orders that are read at once.
+const ORDERS_READ: usize = 100;
+
+/// Which events to read.
+#[derive(Debug, Clone)]
+pub struct EventQuery {
+    /// The position after which to begin; the oldest event that is kept if absent.
+    pub after: Option<EventCursor>,
+    /// The types.
+    pub types: EventTypes,
+    /// Only orders of this customer.
+    pub customer: Option<String>,
+    /// Only orders in this currency.
+    pub currency: Option<Currency>,
+    /// Maximum number of events, 1 to [`MAX_EVENTS`].
+    pub limit: u32,
+    /// Maximum number of bytes of the events; at least one is returned.
+    pub max_bytes: usize,
+}
+
+/// An event of a page.
+#[derive(Debug, Clone)]
+pub struct LogEvent {
+    /// The position after it.
+    pub cursor: EventCursor,
+    /// The id, the same for every delivery.
+    pub id: String,
+    /// The type.
+    pub kind: EventType,
+    /// The event with the content of its order, as JSON: the same bytes on every API.
+    pub json: String,
+}
+
+/// A page of events.
+#[derive(Debug, Clone)]
+pub struct EventPage {
+    /// The events, oldest first.
+    pub events: Vec<LogEvent>,
+    /// The position after everything that was examined. The next page begins here.
+    pub next: EventCursor,
+    /// Whether the log had no further events.
+    pub is_end: bool,
+}
+
+/// A reader that waits.
+struct Waiting<'w>(&'w AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl EventLog {
+    /// Reads a page of events of the orders that the caller may see.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without `events:read`, [`Error::EventLogDisabled`], [`Error::CursorExpired`] and
+    /// [`Error::Unavailable`].
+    pub async fn page(&self, principal: &Principal, query: &EventQuery) -> Result<EventPage, Error> {
+        principal.require(Scope::EventsRead)?;
+        let start = self.start(query.after).await?;
+        let mut page = EventPage { events: Vec::new(), next: self.cursor(start), is_end: false };
+        let (mut examined, mut bytes) = (0, 0);
+        while !page.is_end && examined < MAX_EXAMINED {
+            let logged = match self.0.store.read_event_log(page.next.position).await? {
+                LogPage::Events(logged) => logged,
+                LogPage::Expired(first) => return Err(self.expired(first)),
+            };
+            page.is_end = logged.is_empty();
+            for piece in logged.chunks(ORDERS_READ) {
+                let orders = self.orders(principal, query, piece).await?;
+                for LoggedEvent { position, event } in piece {
+                    let cursor = self.cursor(*position);
+                    if let Some(event) = select(principal, query, event, &orders, cursor) {
+                        bytes += event.json.len();
+                        if !page.events.is_empty() && bytes > query.max_bytes {
+                            return Ok(page);
+                        }
+                        page.events.push(event);
+                    }
+                    page.next = cursor;
+                    if page.events.len() >= query.limit as usize {
+                        return Ok(page);
+                    }
+                }
+            }
+            examined += logged.len();
+        }
+        Ok(page)
+    }
+
+    /// As [`Self::page`], but waits up to `longest` for an event.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub async fn wait(
+        &self,
+        principal: &Principal,
+        query: &EventQuery,
+        longest: Duration,
+    ) -> Result<EventPage, Error> {
+        let end = Instant::now() + longest;
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.0.waiting);
+        let mut next = self.0.next.subscribe();
+        // Looks for events of other gateways at once, not after the interval of a gateway without readers.
+        self.0.committed.notify_one();
+        let mut query = query.clone();
+        loop {
+            next.borrow_and_update();
+            let page = self.page(principal, &query).await?;
+            if !page.events.is_empty() || Instant::now() >= end {
+                return Ok(page);
+            }
+            query.after = Some(page.next);
+            if page.is_end {
+                let changed = tokio::time::timeout_at(end, next.changed()).await;
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Ok(page);
+                }
+            }
+        }
+    }
+
+    /// Returns the position at which to begin.
+    async fn start(&self, after: Option<EventCursor>) -> Result<u64, Error> {
+        if !self.0.is_enabled {
+            return Err(Error::EventLogDisabled);
+        }
+        match after {
+            Some(cursor) if cursor.installation == self.0.installation => Ok(cursor.position),
+            // The database was replaced by another one.
+            Some(_) => Err(self.expired(self.0.store.event_log_ends().await?.first)),
+            None => Ok(self.0.store.event_log_ends().await?.first.saturating_sub(1)),
+        }
+    }
+
+    fn expired(&self, first: u64) -> Error {
+        Error::CursorExpired(self.cursor(first.saturating_sub(1)))
+    }
+
+    fn cursor(&self, position: u64) -> EventCursor {
+        EventCursor { installation: self.0.installation, position }
+    }
+
+    /// Reads the orders of the events that the query may select.
+    async fn orders(
+        &self,
+        principal: &Principal,
+        query: &EventQuery,
+        logged: &[LoggedEvent],
+    ) -> Result<HashMap<OrderId, Order>, Error> {
+        let wanted = logged.iter().filter(|logged| is_candidate(principal, query, &logged.event));
+        let mut ids: Vec<OrderId> = wanted.map(|logged| logged.event.order_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.0.store.find(principal, &ids).await?;
+        Ok(found.orders.into_iter().map(|order| (order.id, order)).collect())
+    }
+}
+
+fn is_candidate(principal: &Principal, query: &EventQuery, event: &OrderEvent) -> bool {
+    query.types.contains(EventType::of(event)) && principal.covers(&event.tenant_id)
+}
+
+/// Returns the event if the query selects it.
+fn select(
+    principal: &Principal,
+    query: &EventQuery,
+    event: &Arc<OrderEvent>,
+    orders: &HashMap<OrderId, Order>,
+    cursor: EventCursor,
+) -> Option<LogEvent> {
+    if !is_candidate(principal, query, event) {
+        return None;
+    }
+    let order = orders.get(&event.order_id);
+    let of_customer =
+        |customer: &String| order.is_some_and(|order| order.customer.as_ref() == Some(customer));
+    let in_currency = |currency: &Currency| order.is_some_and(|order| order.total.currency() == *currency);
+    if !query.customer.as_ref().is_none_or(of_customer) || !query.currency.as_ref().is_none_or(in_currency) {
+        return None;
+    }
+    let id = event_id(event);
+    let json = json(&id, event, order);
+    Some(LogEvent { cursor, id, kind: EventType::of(event), json })
+}
