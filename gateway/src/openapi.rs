@@ -173,6 +173,7 @@ mod tests {
                 "get /api-keys",
                 "get /audit-log",
                 "get /dead-letters",
+                "get /events",
                 "get /healthz",
                 "get /livez",
                 "get /metrics",

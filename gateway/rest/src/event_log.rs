@@ -259,3 +259,14 @@ fn messages(
     let start = Event::default().retry(RETRY);
     stream::once(async { start }).chain(pages.flatten()).take_until(leave)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_documented() {
+        let most = limits_page::count(MAX_EVENTS as usize);
+        limits_page::row("events on a page of the event log", &format!("{DEFAULT_LIMIT}, at most {most}"));
+    }
+}

@@ -146,11 +146,14 @@ mod tests {
     async fn gap_is_announced_when_the_bus_returns() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
-        let feed = Feed::new(&Store::connect(&url, &Options::default()).await.unwrap(), Presence::default());
+        let store = Store::connect(&url, &Options::default()).await.unwrap();
+        let feed = Feed::new(&store, Presence::default());
         let mut all = feed.all(&domain::Principal::anonymous()).unwrap();
         let (said, mut heard) = mpsc::unbounded_channel();
         let bus = Arc::new(Cut { cut: AtomicBool::new(true), said });
-        let publisher = Publisher::start(bus.clone(), feed, &TaskTracker::new());
+        let installation = gateway_store::Installation { id: [0; 16], secret: [0; 32] };
+        let event_log = EventLog::new(&store, &installation);
+        let publisher = Publisher::start(bus.clone(), feed, event_log, &TaskTracker::new());
         let event = |sequence| {
             Arc::new(OrderEvent {
                 tenant_id: domain::TenantId::default(),

@@ -33,7 +33,7 @@ pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings,
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
-    RedisArgs, ShutdownDelayArgs, StoreArgs, TokenArgs, WorkArgs, read_token_file, sqlite_file,
+    RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.

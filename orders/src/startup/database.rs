@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data_folder::create_data_folder;
 use super::reconnect::ReconnectPause;
-use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs};
+use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs, Switch};
 use crate::error::Error;
 use crate::values::DatabaseUrl;
 
@@ -22,7 +22,11 @@ pub(super) async fn wait_for_database(
     store: &StoreArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Store>, Error> {
-    let options = Options { connections: store.database_pool_size, ..Options::default() };
+    let options = Options {
+        connections: store.database_pool_size,
+        event_log: store.events == Switch::On,
+        ..Options::default()
+    };
     let mut args = args.clone();
     let mut pause = ReconnectPause::default();
     loop {

@@ -208,3 +208,20 @@ fn select(
     let json = json(&id, event, order);
     Some(LogEvent { cursor, id, kind: EventType::of(event), json })
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_store::LogRetention;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_documented() {
+        let examined = limits_page::count(MAX_EXAMINED);
+        limits_page::row("events that a page of the event log examines", &examined);
+        let LogRetention { age, bytes } = crate::Config::default().log_retention;
+        let days = age.unwrap().as_secs() / 86_400;
+        let size = bytes.unwrap() / 1024 / 1024 / 1024;
+        limits_page::row("events of the event log: age; size", &format!("{days}d; {size} GiB"));
+    }
+}

@@ -4,7 +4,7 @@
 //! rows are read, so the read sees all rows that earlier holders of the lock have numbered. It locks no row and waits for
 //! no transaction: rows that are not committed yet are numbered later.
 //!
-//! It uses a connection of its own, whose session the database ends soon when the gateway freezes in the transaction.
+//! It uses a separate connection, whose session the database ends soon when the gateway freezes in the transaction.
 
 use domain::Timestamp;
 
@@ -116,4 +116,18 @@ fn set_positions(rows: &[(i64, u64)]) -> Statement<'static> {
     }
     sql.push(" END WHERE id").push_in(rows.iter().map(|(id, _)| *id));
     sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::MAX_EVENTS_PER_ROW;
+
+    #[test]
+    fn limits_are_documented() {
+        limits_page::row(
+            "events in a row of the event log; rows numbered in a transaction",
+            &format!("{MAX_EVENTS_PER_ROW}; {MAX_NUMBERED}"),
+        );
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) use limits::LimitArgs;
 pub(crate) use orders::RuleArgs;
 pub(crate) use process::{LogArgs, ProcessArgs, ShutdownDelayArgs};
 pub(crate) use storage::{
-    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, sqlite_file,
+    BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, Switch, sqlite_file,
 };
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
 pub(crate) use token::{TokenArgs, read_token_file};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use domain::Currency;
-use gateway::store::Retention;
+use gateway::store::{LogRetention, Retention};
 
 use crate::error::Error;
 use crate::values::{self, show_duration};
@@ -99,6 +99,27 @@ pub(crate) struct RuleArgs {
         default_value = "400d"
     )]
     pub(crate) retain_audit_log: Duration,
+    /// Maximum age of events in the event log. 0 is no limit: 0 to 36500d
+    #[arg(
+        long,
+        env = "ORDERS_RETAIN_EVENTS",
+        hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, DAY * 36_500),
+        default_value = "7d"
+    )]
+    pub(crate) retain_events: Duration,
+    /// Maximum size of the event log, which stores about 60 bytes for each event; the oldest events are removed beyond
+    /// it: 1MiB to 1024GiB
+    #[arg(
+        long,
+        env = "ORDERS_RETAIN_EVENTS_SIZE",
+        hide_env_values = true,
+        value_name = "SIZE",
+        value_parser = values::size(1 << 20, 1 << 40),
+        default_value = "10GiB"
+    )]
+    pub(crate) retain_events_size: usize,
 }
 
 impl RuleArgs {
@@ -114,6 +135,10 @@ impl RuleArgs {
             finished: self
                 .retention("--retain-completed (ORDERS_RETAIN_COMPLETED)", self.retain_completed)?,
             failed: self.retention("--retain-failed (ORDERS_RETAIN_FAILED)", self.retain_failed)?,
+        };
+        service.log_retention = LogRetention {
+            age: Some(self.retain_events).filter(|age| !age.is_zero()),
+            bytes: Some(self.retain_events_size as u64),
         };
         service.audit_retention = Some(self.retain_audit_log).filter(|retention| !retention.is_zero());
         Ok(())

@@ -94,6 +94,15 @@ pub(crate) enum MigrateMode {
     Wait,
 }
 
+/// Whether a gateway does something optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+}
+
 /// How a gateway uses the database.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Storage")]
@@ -113,6 +122,10 @@ pub(crate) struct StoreArgs {
         default_value = "8"
     )]
     pub(crate) database_pool_size: u32,
+    /// Whether events are written to the event log, which GET /events reads; all gateways of one database need the same
+    /// value
+    #[arg(long, env = "ORDERS_EVENTS", hide_env_values = true, value_name = "SWITCH", default_value = "on")]
+    pub(crate) events: Switch,
 }
 
 /// Redis.
