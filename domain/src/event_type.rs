@@ -79,6 +79,8 @@ pub struct EventTypes(u8);
 #[error("'{0}' is not an event type: expected order.* or {known}", known = EventTypes::ALL)]
 pub struct InvalidEventType(pub String);
 
+/// Maximum number of characters of a word in an error.
+const MAX_SHOWN: usize = 64;
 /// The pattern of all types of orders.
 const ALL_OF_ORDERS: &str = "order.*";
 
@@ -113,7 +115,7 @@ impl FromStr for EventTypes {
             set |= match EventType::ALL.into_iter().find(|kind| kind.as_str() == word) {
                 Some(kind) => 1 << kind as u8,
                 None if word == ALL_OF_ORDERS => Self::ALL.0,
-                None => return Err(InvalidEventType(word.to_owned())),
+                None => return Err(InvalidEventType(word.chars().take(MAX_SHOWN).collect())),
             };
         }
         Ok(Self(set))
@@ -135,6 +137,8 @@ mod tests {
         for word in ["", "order.complete", "order.completed,", "*", "Order.Completed"] {
             assert!(word.parse::<EventTypes>().is_err(), "{word}");
         }
+        let long = "x".repeat(10_000).parse::<EventTypes>().unwrap_err().to_string();
+        assert!(long.len() < 300, "{long}");
         let error = "order.paid".parse::<EventTypes>().unwrap_err().to_string();
         assert!(error.starts_with("'order.paid' is not an event type") && error.contains("order.created"));
     }

@@ -54,6 +54,9 @@ pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
     if let Error::OutcomeUnknown(id) = &error {
         extensions.set("orderId", id.to_string());
     }
+    if let Error::CursorExpired(oldest) = &error {
+        extensions.set("oldest", oldest.to_string());
+    }
     let mut graphql = async_graphql::Error::new(error.to_string());
     graphql.extensions = Some(extensions);
     graphql

@@ -44,11 +44,8 @@ impl LargeOperationLimiter {
 }
 
 impl LargeOperationPermit {
-    /// Releases most permits of a page of at most `orders` if its orders are short.
-    pub(crate) fn release_unneeded<'a>(&self, orders: usize, found: impl Iterator<Item = &'a domain::Order>) {
-        // 128 and 512 are the bytes of a line item and of an order without their strings.
-        let line = |line: &domain::LineItem| line.item.len() + 128;
-        let bytes: usize = found.map(|order| order.line_items.iter().map(line).sum::<usize>() + 512).sum();
+    /// Releases most permits of a page of at most `orders` if its orders are short: `bytes` together.
+    pub(crate) fn release_unneeded(&self, orders: usize, bytes: usize) {
         if bytes > SHORT_BYTES {
             return;
         }
@@ -56,6 +53,12 @@ impl LargeOperationPermit {
         let spare = orders.min(permit.num_permits()).saturating_sub(MIN_LARGE as usize - 1);
         drop(permit.split(spare));
     }
+}
+
+/// Returns about the bytes that an order uses.
+pub(crate) fn order_size(order: &domain::Order) -> usize {
+    // 128 and 512 are the bytes of a line item and of an order without their strings.
+    order.line_items.iter().map(|line| line.item.len() + 128).sum::<usize>() + 512
 }
 
 #[cfg(test)]

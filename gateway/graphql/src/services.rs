@@ -6,6 +6,7 @@ use domain::{Currency, Principal};
 
 use gateway_access::TrackingLinks;
 use gateway_service::HealthMonitor;
+use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
@@ -19,6 +20,7 @@ pub(crate) struct Services {
     /// The links of customers to their orders.
     pub(crate) tracking: TrackingLinks,
     pub(crate) feed: Feed,
+    pub(crate) event_log: EventLog,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) health: HealthMonitor,
     pub(crate) order_loader: OrderLoader,

@@ -11,6 +11,7 @@ use crate::services::Services;
 use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_service::HealthMonitor;
+use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
@@ -39,6 +40,8 @@ pub struct StateParts {
     pub tracking: TrackingLinks,
     /// The live feed.
     pub feed: Feed,
+    /// The events of all orders.
+    pub event_log: EventLog,
     /// The queue, for its length.
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
@@ -61,7 +64,8 @@ struct Shared {
 impl State {
     /// Builds the schema and the caches.
     pub fn new(parts: StateParts) -> Self {
-        let StateParts { config, hooks, orders, store, tracking, feed, queue, health, context } = parts;
+        let StateParts { config, hooks, orders, store, tracking, feed, event_log, queue, health, context } =
+            parts;
         let Hooks { trusted_documents, connection_init } = hooks;
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
@@ -72,6 +76,7 @@ impl State {
             store,
             tracking,
             feed,
+            event_log,
             queue,
             health,
         });

@@ -231,9 +231,8 @@ fn messages(
     query: EventQuery,
     leave: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Event> + Send + 'static {
-    let pages = stream::unfold(Some((log, principal, query)), |reader| async {
-        let (log, principal, query) = reader?;
-        match log.wait(&principal, &query, KEEP_ALIVE).await {
+    let messages = log.follow(principal, query).flat_map(|page| {
+        stream::iter(match page {
             Ok(page) => {
                 let mut messages: Vec<Event> = page
                     .events
@@ -241,23 +240,17 @@ fn messages(
                     .map(|event| Event::default().id(event.cursor.to_string()).data(&event.json))
                     .collect();
                 // Without data a client only remembers the id: it has examined everything before it.
-                if page.events.last().is_none_or(|last| last.cursor != page.next)
-                    && query.after != Some(page.next)
-                {
+                if page.events.last().is_none_or(|last| last.cursor != page.next) {
                     messages.push(Event::default().id(page.next.to_string()));
                 }
-                let query = EventQuery { after: Some(page.next), ..query };
-                Some((stream::iter(messages), Some((log, principal, query))))
+                messages
             }
             // The stream ends here; the client reconnects and resumes after its last event.
-            Err(error) => {
-                let message = Event::default().comment(error.code().as_str());
-                Some((stream::iter(vec![message]), None))
-            }
-        }
+            Err(error) => vec![Event::default().comment(error.code().as_str())],
+        })
     });
     let start = Event::default().retry(RETRY);
-    stream::once(async { start }).chain(pages.flatten()).take_until(leave)
+    stream::once(async { start }).chain(messages).take_until(leave)
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
 const FIELDS: &[(&str, &str, Scope, &str)] = &[
     ("Query", "apiKeys", Scope::KeysManage, "{ apiKeys { nodes { id } } }"),
     ("Query", "auditLog", Scope::KeysManage, "{ auditLog { nodes { id } } }"),
+    ("Query", "events", Scope::EventsRead, "{ events { nodes { json } } }"),
     ("Query", "node", Scope::OrdersRead, r#"{ node(id: "ID") { id } }"#),
     ("Query", "order", Scope::OrdersRead, r#"{ order(id: "ID") { id } }"#),
     ("Query", "orders", Scope::OrdersRead, "{ orders { __typename } }"),
@@ -120,6 +121,7 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
         "mutation { revokeTrackingLinks { userErrors { code } } }",
     ),
     ("Mutation", "resumeQueue", Scope::Admin, "mutation { resumeQueue { userErrors { code } } }"),
+    ("Subscription", "eventLog", Scope::EventsRead, "subscription { eventLog { nodes { json } } }"),
     ("Subscription", "orderEvents", Scope::EventsRead, "subscription { orderEvents { __typename } }"),
     (
         "Subscription",

@@ -161,7 +161,7 @@ impl<'a> Walk<'a> {
                 // Fragments that only spread each other in a cycle are in no operation.
                 self.fragment(name, fragment, 0)?
             } else {
-                self.set(&fragment.selection_set, 0)?
+                self.set(&fragment.selection_set, 0, is_of_root(fragment))?
             };
             if !spread.contains(name) {
                 total = total.plus(cost);
@@ -171,7 +171,7 @@ impl<'a> Walk<'a> {
     }
 
     fn operation(&mut self, operation: &'a OperationDefinition) -> Result<Cost, LimitExceeded> {
-        let mut cost = self.set(&operation.selection_set, 0)?;
+        let mut cost = self.set(&operation.selection_set, 0, true)?;
         let fields = cost.fields;
         cost = cost.plus(self.directives(&operation.directives));
         for variable in &operation.variables {
@@ -181,17 +181,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the cost of a selection set. `level` is its nesting, which limits the recursion of this function.
-    fn set(&mut self, set: &'a [Selection], level: usize) -> Result<Cost, LimitExceeded> {
+    /// `is_root` is whether its fields are those of an operation.
+    fn set(&mut self, set: &'a [Selection], level: usize, is_root: bool) -> Result<Cost, LimitExceeded> {
         if level > MAX_NESTING {
             return Err(LimitExceeded::over("depth", "nested selections", MAX_NESTING));
         }
         let mut total = Cost::default();
         for selection in set {
             total = total.plus(match selection {
-                Selection::Field(field) => self.field(field, level)?,
+                Selection::Field(field) => self.field(field, level, is_root)?,
                 Selection::InlineFragment(inline) => {
                     let directives = self.directives(&inline.directives);
-                    self.set(&inline.selection_set, level + 1)?.inside_fragment(directives)
+                    self.set(&inline.selection_set, level + 1, is_root)?.inside_fragment(directives)
                 }
                 Selection::FragmentSpread(spread) => {
                     let name = spread.fragment_name.as_str();
@@ -224,7 +225,7 @@ impl<'a> Walk<'a> {
             }
             None => {
                 self.known.insert(name, None);
-                let cost = self.set(&fragment.selection_set, level)?;
+                let cost = self.set(&fragment.selection_set, level, is_of_root(fragment))?;
                 let cost = cost.plus(self.directives(&fragment.directives));
                 self.known.insert(name, Some(cost));
                 Ok(cost)
@@ -232,7 +233,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn field(&mut self, field: &'a Field, level: usize) -> Result<Cost, LimitExceeded> {
+    fn field(&mut self, field: &'a Field, level: usize, is_root: bool) -> Result<Cost, LimitExceeded> {
         let name = field.name.as_str();
         if !self.introspection && matches!(name, "__schema" | "__type") {
             let message = format!("introspection is switched off here, so {name} cannot be asked for");
@@ -242,10 +243,12 @@ impl<'a> Walk<'a> {
         let inner = if field.selection_set.is_empty() {
             Cost::default()
         } else {
-            self.set(&field.selection_set, level + 1)?
+            self.set(&field.selection_set, level + 1, false)?
         };
         let times = match name {
-            "orders" | "apiKeys" | "auditLog" => self.page_size(field),
+            "orders" | "apiKeys" | "auditLog" | "eventLog" => self.page_size(field),
+            // The event log. Below it, `events` is the timeline of an order.
+            "events" if is_root => self.page_size(field),
             // The rows of a bulk create are in memory; only reads for each row count.
             "createOrders" if inner.reads => MAX_ROWS,
             "events" if inner.reads => EVENTS_PER_ORDER,
@@ -255,6 +258,8 @@ impl<'a> Walk<'a> {
         let (read_alone, page) = match name {
             "order" | "node" => (1, 0),
             "orders" => (0, times),
+            // The content of their orders is read.
+            "events" if is_root => (0, times),
             "__schema" | "__type" => (ORDERS_PER_SCHEMA_FIELD, 0),
             _ => (0, 0),
         };
@@ -265,7 +270,7 @@ impl<'a> Walk<'a> {
             aliases: inner.aliases.saturating_add(usize::from(field.alias.is_some())),
             directives: inner.directives.saturating_add(directives.directives),
             complexity: inner.complexity.saturating_mul(times).saturating_add(1),
-            reads: inner.reads || name == "events",
+            reads: inner.reads || name == "events" && !is_root,
             fields: 1,
             depth: if name.starts_with("__") { 0 } else { inner.depth + 1 },
             nesting: inner.nesting,
@@ -330,6 +335,11 @@ impl<'a> Walk<'a> {
         let size = size("first").max(size("last")).unwrap_or(i64::from(DEFAULT_PAGE));
         usize::try_from(size.min(i64::from(MAX_PAGE))).unwrap_or(usize::MAX)
     }
+}
+
+/// Returns whether the fields of a fragment are those of an operation.
+fn is_of_root(fragment: &FragmentDefinition) -> bool {
+    matches!(fragment.type_condition.as_str(), "Query" | "Mutation" | "Subscription")
 }
 
 /// Returns the numeric defaults of variables. The largest default counts if several operations declare the same name.

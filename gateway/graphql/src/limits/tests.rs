@@ -149,6 +149,26 @@ fn page_size_counts_from_literals_variables_and_defaults() {
 }
 
 #[test]
+fn pages_of_the_event_log_multiply_the_complexity() {
+    let fields = times(10, |_| "f".to_owned());
+    let page = |list: &str| format!("{{ {list} {{ nodes {{ {fields} }} }} }}");
+    assert_eq!(refused(&page("events")), None);
+    assert_eq!(refused(&page("events(first: 100)")), Some("complexity"));
+    let spread = format!("{{ ... {{ ...F }} }} fragment F on Query {}", page("events(first: 100)"));
+    assert_eq!(refused(&spread), Some("complexity"));
+    assert_eq!(refused(&format!("subscription {}", page("eventLog(first: 100)"))), Some("complexity"));
+    // Timelines of the orders of the events are read for each event.
+    assert_eq!(refused("{ events { nodes { order { events { status } } } } }"), None);
+    let nested = "{ events { nodes { order { events { order { events { status } } } } } } }";
+    assert_eq!(refused(nested), None);
+    assert_eq!(refused(&nested.replace("events {", "events(first: 100) {")), Some("complexity"));
+    // The orders that it reads limit the memory of large operations.
+    let cost = |text: &str| check_variables(&parsed(text), None, &Coerced::default(), &limits()).unwrap();
+    assert_eq!(cost("{ events(first: 50) { next } }").orders, 50);
+    assert_eq!(cost("{ order(id: 1) { events { status } } }").orders, 1);
+}
+
+#[test]
 fn nested_timelines_multiply_the_complexity() {
     let page = |of: &str| format!("{{ orders(first: 100) {{ nodes {{ {of} }} }} }}");
     assert_eq!(refused(&page("events { sequence status occurredAt }")), None);

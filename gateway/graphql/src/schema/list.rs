@@ -6,7 +6,7 @@ use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
 use domain::Currency;
 
 use crate::errors::{bad_input, to_graphql_error};
-use crate::large_operations::LargeOperationPermit;
+use crate::large_operations::{LargeOperationPermit, order_size};
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus};
 use crate::services::{Services, caller};
@@ -202,7 +202,8 @@ pub(crate) async fn page(
         .map_err(to_graphql_error)?;
     if let Some(permit) = ctx.data_opt::<Arc<LargeOperationPermit>>() {
         let (Take::First(most) | Take::Last(most)) = take;
-        permit.release_unneeded(most as usize, page.items.iter().filter_map(Listed::order));
+        let found = page.items.iter().filter_map(Listed::order);
+        permit.release_unneeded(most as usize, found.map(order_size).sum());
     }
 
     let cursor = |item: &Listed| PageCursor::at(item.position(), sort, currency).to_string();

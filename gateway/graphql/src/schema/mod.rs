@@ -4,6 +4,7 @@ mod access;
 mod api_key_input;
 mod bulk;
 mod dead_letters;
+mod event_log;
 pub(crate) mod list;
 mod mutation;
 mod query;
@@ -20,6 +21,7 @@ use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, Valid
 use self::access::{AccessMutation, AccessQuery};
 use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
+use self::event_log::EventLogQuery;
 use self::mutation::OrderMutation;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
@@ -30,7 +32,7 @@ use crate::services::Services;
 
 /// Queries.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(OrderQuery, QueueQuery, AccessQuery);
+pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, AccessQuery);
 
 /// Mutations.
 #[derive(MergedObject, Default)]

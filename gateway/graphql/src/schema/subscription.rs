@@ -1,4 +1,4 @@
-//! Subscriptions to the events of one order and of all orders.
+//! Subscriptions to the events of one order and of all orders, and to the event log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use crate::errors::{field_error, to_graphql_error};
+use crate::schema::event_log::{self, EventPage, EventSelection};
 use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::services::{Services, caller};
 use crate::stream_slot::attach;
@@ -103,5 +104,25 @@ impl Subscription {
             })
         });
         Ok(attach(ctx, items))
+    }
+
+    /// Streams pages of the event log: the events after the cursor, then new events. The first page comes at once, also
+    /// without events. Save `next` with the effects of the events: a subscriber that continues there misses nothing.
+    async fn event_log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Start after this cursor, the `next` of an earlier page. Default: start with the oldest event."
+        )]
+        after: Option<String>,
+        #[graphql(desc = "Maximum number of events of a page: 1 to 100. Default: 20.")] first: Option<i32>,
+        #[graphql(desc = "Types such as order.completed; `order.*` is every type. Default: every type.")]
+        types: Option<Vec<String>>,
+        #[graphql(desc = "Only events of orders of this customer.")] customer: Option<String>,
+        #[graphql(desc = "Only events of orders in this currency.")] currency: Option<String>,
+    ) -> Result<BoxStream<'static, Option<Result<EventPage>>>> {
+        let selection = EventSelection { after, first, types, customer, currency };
+        let pages = event_log::follow(ctx, selection).await?;
+        Ok(attach(ctx, pages.map(Some)))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use domain::{Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope};
+use domain::{Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope, Timestamp};
+use futures_util::stream::{self, Stream};
 use gateway_store::{LogPage, LoggedEvent};
 use tokio::time::Instant;
 
@@ -19,6 +20,8 @@ pub const MAX_EVENTS: u32 = 1_000;
 const MAX_EXAMINED: usize = 20_000;
 /// Maximum number of orders that are read at once.
 const ORDERS_READ: usize = 100;
+/// Maximum wait of a follower for one page. It then learns the position after the events that its filter has removed.
+const FOLLOW_WAIT: Duration = Duration::from_secs(12);
 
 /// Which events to read.
 #[derive(Debug, Clone)]
@@ -46,6 +49,10 @@ pub struct LogEvent {
     pub id: String,
     /// The type.
     pub kind: EventType,
+    /// The order.
+    pub order_id: OrderId,
+    /// The time of the change, by the clock of the database.
+    pub occurred_at: Timestamp,
     /// The event with the content of its order, as JSON: the same bytes on every API.
     pub json: String,
 }
@@ -142,6 +149,28 @@ impl EventLog {
         }
     }
 
+    /// Streams the pages from a position on: those with events, and those whose filter has removed all events.
+    ///
+    /// The stream ends after an error, as of [`Self::page`].
+    pub fn follow(
+        self,
+        principal: Arc<Principal>,
+        query: EventQuery,
+    ) -> impl Stream<Item = Result<EventPage, Error>> + Send + 'static {
+        stream::unfold(Some((self, principal, query)), |reader| async {
+            let (log, principal, mut query) = reader?;
+            loop {
+                let page = match log.wait(&principal, &query, FOLLOW_WAIT).await {
+                    Ok(page) => page,
+                    Err(error) => return Some((Err(error), None)),
+                };
+                if query.after.replace(page.next) != Some(page.next) {
+                    return Some((Ok(page), Some((log, principal, query))));
+                }
+            }
+        })
+    }
+
     /// Returns the position at which to begin.
     async fn start(&self, after: Option<EventCursor>) -> Result<u64, Error> {
         if !self.0.is_enabled {
@@ -206,7 +235,8 @@ fn select(
     }
     let id = event_id(event);
     let json = json(&id, event, order);
-    Some(LogEvent { cursor, id, kind: EventType::of(event), json })
+    let (order_id, occurred_at) = (event.order_id, event.occurred_at);
+    Some(LogEvent { cursor, id, kind: EventType::of(event), order_id, occurred_at, json })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod coercion;
 mod documents;
+mod event_log;
 mod http;
 mod operations;
 mod panics;
