@@ -27,6 +27,7 @@ use gateway_rest::{RestState, schema};
     servers((url = "/", description = "The gateway that serves this document.")),
     tags(
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
+        (name = "events", description = "Read the events of all orders."),
         (name = "dead letters", description = "List and redrive failed orders."),
         (name = "queue", description = "Pause and resume processing."),
         (name = "tracking", description = "Links for customers to their orders."),
