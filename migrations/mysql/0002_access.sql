@@ -72,6 +72,5 @@ CREATE TABLE audit_log (
 -- The background loops read one stage of all tenants, and lists one stage of one tenant.
 ALTER TABLE orders DROP KEY orders_by_stage, ADD KEY orders_by_stage (stage, tenant_id, id);
 
--- Dispatch while several tenants have due orders: those of one tenant, oldest first. As in orders_due, all orders that do
--- not wait have the maximum number.
-ALTER TABLE orders ADD KEY orders_due_by_tenant (priority, tenant_id, due_at);
+-- Dispatch: the due orders of each tenant and priority, oldest first. All orders that do not wait have the maximum number.
+ALTER TABLE orders DROP KEY orders_due, ADD KEY orders_due (priority, tenant_id, due_at);

@@ -76,5 +76,6 @@ CREATE INDEX audit_log_by_tenant ON audit_log (tenant_id, id);
 DROP INDEX orders_by_stage;
 CREATE INDEX orders_by_stage ON orders (stage, tenant_id, id);
 
--- Dispatch while several tenants have due orders: those of one tenant, oldest first.
-CREATE INDEX orders_due_by_tenant ON orders (priority, tenant_id, due_at) WHERE stage = 'waiting';
+-- Dispatch: the due orders of each tenant and priority, oldest first.
+DROP INDEX orders_due;
+CREATE INDEX orders_due ON orders (priority, tenant_id, due_at) WHERE stage = 'waiting';

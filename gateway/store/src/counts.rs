@@ -3,7 +3,7 @@
 use domain::{Principal, Priority, Status, TenantId, Timestamp};
 
 use super::rows::Segment;
-use super::statement::Statement;
+use super::statement::{Statement, bucketed_chunks};
 use super::{Error, Store, rows};
 
 /// Limit of the count of one status. Counting ten million takes seconds, and the last digit has no use; reading this
@@ -89,22 +89,38 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn ready(&self) -> Result<u32, Error> {
-        let (now, by_due) = (self.now(), self.dialect().by_due());
-        self.read(move |connection| {
+        let now = self.now();
+        let held = self.read(|connection| {
             Box::pin(async move {
-                let mut sql = Statement::new("SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
+                let mut sql = Statement::new("SELECT COUNT(*) FROM (SELECT 1 FROM orders WHERE ");
                 Segment { stage: rows::HELD, status: Some(Status::Pending) }.condition(&mut sql, None);
-                sql.push(" LIMIT ?) held)").bind(i64::from(COUNT_LIMIT));
-                count_due(&mut sql, by_due, None, COUNT_LIMIT, now);
+                sql.push(" LIMIT ?) held").bind(i64::from(COUNT_LIMIT));
                 let found = sql.fetch(connection).await?;
-                let mut ready = 0;
-                for column in 0..found.first().map_or(0, |_| 1 + Priority::ALL.len()) {
-                    ready += rows::number::<u32>(&found[0], column)?;
-                }
-                Ok(ready.min(COUNT_LIMIT))
+                found.first().map_or(Ok(0), |row| rows::number::<u32>(row, 0))
             })
-        })
-        .await
+        });
+        let mut ready = held.await?;
+        let mut due = Vec::new();
+        self.each_waiting_tenant(|tenant| due.extend(tenant.due_priorities(now))).await?;
+        for piece in bucketed_chunks(&due) {
+            let (piece, by_due) = (piece.to_vec(), self.dialect().by_due());
+            let counted = self.read(move |connection| {
+                Box::pin(async move {
+                    let mut sql = Statement::default();
+                    for (n, (tenant, priority)) in piece.into_iter().enumerate() {
+                        sql.push(if n == 0 { "SELECT " } else { " UNION ALL SELECT " });
+                        count_due(&mut sql, by_due, &tenant, priority, COUNT_LIMIT, now);
+                    }
+                    sql.fetch(connection).await?.iter().map(|row| rows::number::<u32>(row, 0)).sum()
+                })
+            });
+            let counted: u32 = counted.await?;
+            ready = COUNT_LIMIT.min(ready.saturating_add(counted));
+            if ready == COUNT_LIMIT {
+                break;
+            }
+        }
+        Ok(ready)
     }
 }
 
@@ -124,19 +140,23 @@ fn count(by_due: &str, tenant: &TenantId, limit: u32, now: Timestamp) -> Stateme
         part.condition(&mut sql, Some(tenant));
         sql.push(" LIMIT ?) ").push(&format!("part_{n})")).bind(i64::from(limit));
     }
-    count_due(&mut sql, by_due, Some(tenant), limit, now);
+    for priority in Priority::ALL {
+        sql.push(", ");
+        count_due(&mut sql, by_due, tenant.as_str(), priority, limit, now);
+    }
     sql
 }
 
-/// Adds a column for the due orders of each priority, of one tenant or of all.
-fn count_due(sql: &mut Statement<'_>, by_due: &str, tenant: Option<&TenantId>, limit: u32, now: Timestamp) {
-    for (n, priority) in Priority::ALL.into_iter().enumerate() {
-        sql.push(", (SELECT COUNT(*) FROM (SELECT 1 FROM orders");
-        sql.push(by_due).push(" WHERE stage = 'waiting' AND priority = ? AND due_at <= ?");
-        sql.bind(priority.as_str()).bind(now.as_micros());
-        if let Some(tenant) = tenant {
-            sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
-        }
-        sql.push(" LIMIT ?) ").push(&format!("due_{n})")).bind(i64::from(limit));
-    }
+/// Adds the number of due orders of a tenant and a priority.
+fn count_due(
+    sql: &mut Statement<'_>,
+    by_due: &str,
+    tenant: &str,
+    priority: Priority,
+    limit: u32,
+    now: Timestamp,
+) {
+    sql.push("(SELECT COUNT(*) FROM (SELECT 1 FROM orders").push(by_due);
+    sql.push(" WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at <= ? LIMIT ?) due)");
+    sql.bind(priority.as_str()).bind(tenant.to_owned()).bind(now.as_micros()).bind(i64::from(limit));
 }

@@ -91,19 +91,11 @@ impl Dialect {
     pub(super) fn by_due(self) -> &'static str {
         match self {
             Self::MySql => " FORCE INDEX (orders_due)",
-            Self::Sqlite => "",
+            Self::Sqlite => " INDEXED BY orders_due",
         }
     }
 
-    /// As [`Self::by_due`], for the due orders of one tenant.
-    pub(super) fn by_tenant_due(self) -> &'static str {
-        match self {
-            Self::MySql => " FORCE INDEX (orders_due_by_tenant)",
-            Self::Sqlite => " INDEXED BY orders_due_by_tenant",
-        }
-    }
-
-    /// The condition that makes an order part of the index `orders_due_by_tenant`, before further conditions.
+    /// The condition that makes an order part of the index `orders_due`, before further conditions.
     ///
     /// The index of MySQL contains all orders, with the maximum number as the due time of those that do not wait. With a
     /// condition on the stage, a search for the first entry would read the rows of all of them.
@@ -180,17 +172,29 @@ impl Dialect {
         }
     }
 
-    /// The condition that dispatch does not find a waiting order, as ranges of the index `orders_due`.
+    /// Selects the ids of waiting orders that dispatch does not find, as ranges of the index `orders_due`. Binds their
+    /// maximum number.
     ///
-    /// The order has none of the priorities or, in SQLite, whose index contains waiting orders only, a due time that
-    /// never comes. The only other value of an ENUM of MySQL is its error value, the empty string.
+    /// They have none of the priorities or, in SQLite, whose index contains waiting orders only, a due time that never
+    /// comes, or a tenant that is a blob, which sorts after text. The only other value of an ENUM of MySQL is its error value, the empty string.
     pub(super) fn stray(self) -> &'static str {
         match self {
-            Self::MySql => "priority = ''",
+            Self::MySql => {
+                "SELECT id FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' AND priority = '' LIMIT ?"
+            }
             Self::Sqlite => {
-                "(priority < 'high' OR (priority > 'high' AND priority < 'low') \
-                 OR (priority > 'low' AND priority < 'normal') OR priority > 'normal' \
-                 OR (priority IN ('high', 'low', 'normal') AND due_at >= 9223372036854775807))"
+                "WITH RECURSIVE waiting (name) AS (\
+                 SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage WHERE stage = 'waiting') \
+                 UNION ALL SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage \
+                 WHERE stage = 'waiting' AND tenant_id > waiting.name) FROM waiting WHERE waiting.name IS NOT NULL) \
+                 SELECT id FROM (SELECT id FROM orders INDEXED BY orders_due WHERE stage = 'waiting' AND (\
+                 priority < 'high' OR (priority > 'high' AND priority < 'low') \
+                 OR (priority > 'low' AND priority < 'normal') OR priority > 'normal') \
+                 UNION ALL SELECT orders.id FROM waiting CROSS JOIN orders INDEXED BY orders_due \
+                 WHERE orders.stage = 'waiting' AND orders.priority IN ('high', 'low', 'normal') \
+                 AND orders.tenant_id = waiting.name AND orders.due_at >= 9223372036854775807 \
+                 UNION ALL SELECT id FROM orders INDEXED BY orders_by_stage \
+                 WHERE stage = 'waiting' AND tenant_id >= x'') LIMIT ?"
             }
         }
     }

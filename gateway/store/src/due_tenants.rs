@@ -1,20 +1,21 @@
 //! Claims ready orders so that tenants with due orders get equal shares of the queue's capacity.
 //!
-//! While orders of one tenant wait, a pass claims as [`Store::claim_ready`] does, and its search for due orders also
-//! states whether orders of another tenant wait. Only then are the tenants with due orders searched. They take turns in
-//! the sequence of their names, until a pass has claimed all their orders or the search is [`SEARCH_INTERVAL`] old. The
-//! next search continues behind the last turn, so each tenant gets its turn with any number of tenants and any capacity.
+//! While orders of one tenant wait, a pass claims its orders, and its search for due ones also states whether orders of
+//! another tenant wait. Only then are the tenants with due orders searched. They take turns in the sequence of their names,
+//! until a pass has claimed all their orders or the search is [`SEARCH_INTERVAL`] old. The next search continues behind the
+//! last turn, so each tenant gets its turn with any number of tenants and any capacity.
 //!
-//! Nothing about tenants is stored: the indexes of the orders state who waits, so no order can be forgotten. A pass that
-//! finds no tenant with due orders claims from the orders of all tenants.
+//! Nothing about tenants is stored: the indexes of the orders state who waits, so no order can be forgotten. The name of a
+//! tenant is used as it is stored, valid or not.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use domain::{Priority, TenantId};
+use domain::{Priority, TenantId, Timestamp};
 use tokio::time::Instant;
 
-use super::ready::{Claimed, DispatchCursor, Share, Source, SourceClaim};
+use super::ready::{Claimed, DispatchCursor, Share, ShareClaim};
+use super::row::Row;
 use super::statement::Statement;
 use super::{Dialect, Error, Store};
 
@@ -28,10 +29,10 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 /// The position of dispatch among the tenants with due orders.
 #[derive(Debug, Default)]
 pub struct DueTenants {
-    /// The position while one tenant has due orders.
+    /// The last tenant that was alone with due orders, or the default tenant.
+    alone: Option<String>,
+    /// The position among its orders, while it is alone.
     cursor: DispatchCursor,
-    /// The last tenant that was alone with due orders.
-    alone: TenantId,
     /// The name of the last tenant that had its turn.
     served: Option<String>,
     /// Whether more tenants wait than one search reads.
@@ -55,10 +56,38 @@ struct Found {
 /// A tenant with due orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Turn {
-    tenant: TenantId,
+    tenant: String,
     /// The priorities that have due orders, in the order of [`Priority::ALL`].
     waiting: [bool; 3],
     cursor: DispatchCursor,
+}
+
+/// A tenant with waiting orders, due or not.
+pub(super) struct WaitingTenant {
+    /// As it is stored, valid or not.
+    pub(super) name: String,
+    /// The earliest due time of each priority, in the order of [`Priority::ALL`].
+    pub(super) due: [Option<i64>; 3],
+}
+
+/// Some tenants with waiting orders, by their names.
+struct TenantPage {
+    tenants: Vec<WaitingTenant>,
+    /// The last one, if there may be further ones.
+    end: Option<String>,
+}
+
+impl WaitingTenant {
+    /// Returns the priorities that have due orders, each with the tenant.
+    pub(super) fn due_priorities(self, now: Timestamp) -> impl Iterator<Item = (String, Priority)> {
+        let is_due = self.is_due(now);
+        let due = Priority::ALL.into_iter().zip(is_due).filter(|(_, is_due)| *is_due);
+        due.map(move |(priority, _)| (self.name.clone(), priority))
+    }
+
+    fn is_due(&self, now: Timestamp) -> [bool; 3] {
+        self.due.map(|due| due.is_some_and(|due| due <= now.as_micros()))
+    }
 }
 
 /// The orders that one pass has claimed.
@@ -73,8 +102,10 @@ pub struct FairClaim {
 impl Store {
     /// Claims up to `limit` due orders, in equal shares of the tenants that have some.
     ///
-    /// A tenant that has fewer orders than its share leaves capacity for another pass. The queue and the priorities are
-    /// served as in [`Self::claim_ready`]. Returns `None` while the queue is paused.
+    /// A tenant that has fewer orders than its share leaves capacity for another pass. Within a tenant and a priority the
+    /// oldest order comes first, and [`domain::priority::allocate`] divides the share among the priorities. The queue holds
+    /// the orders until `visibility_timeout` is over. The caller pushes them; [`Self::expired_claims`] finds an order whose
+    /// job is lost. Returns `None` while the queue is paused.
     ///
     /// # Errors
     /// [`Error`].
@@ -87,37 +118,24 @@ impl Store {
         tenants.end_old_search();
         let is_new = tenants.found.is_none();
         if is_new && !tenants.in_pages {
-            let source = tenants.all(Some(&tenants.alone), true);
-            match self.claim_from(source, limit, visibility_timeout).await? {
-                SourceClaim::Paused => return Ok(None),
-                SourceClaim::Claimed(claimed) => return Ok(Some(tenants.claimed_of_all(claimed))),
-                SourceClaim::Others => {}
+            match self.claim_alone(tenants.alone(limit), visibility_timeout).await? {
+                ShareClaim::Paused => return Ok(None),
+                ShareClaim::Claimed(claimed) => return Ok(Some(tenants.claimed_alone(claimed))),
+                ShareClaim::Others => {}
             }
         }
         if is_new {
             self.search_tenants(tenants).await?;
         }
         let shares = tenants.found.as_ref().map(|found| found.shares(limit)).unwrap_or_default();
-        let is_complete = tenants.found.as_ref().is_some_and(|found| found.complete);
-        let among_all = is_complete && tenants.turns() <= 1;
-        let source = match shares.first().map(|share| &share.tenant) {
-            tenant if among_all => tenants.all(tenant, false),
-            _ => Source::Shares(shares.clone()),
-        };
-        let SourceClaim::Claimed(claimed) = self.claim_from(source, limit, visibility_timeout).await? else {
+        let ShareClaim::Claimed(claimed) = self.claim_shares(shares.clone(), visibility_timeout).await?
+        else {
             return Ok(None);
         };
         let is_end = is_new && tenants.found.as_ref().is_none_or(|found| found.end.is_none());
-        let mut claim = if among_all {
-            if let Some(share) = shares.into_iter().next() {
-                tenants.alone = share.tenant;
-            }
-            tenants.claimed_of_all(claimed)
-        } else {
-            tenants.end_turns(&shares, &claimed);
-            let claimed = claimed.into_iter().map(|(claimed, _)| claimed).collect();
-            FairClaim { claimed, more: tenants.turns() > 0 }
-        };
+        tenants.end_turns(&shares, &claimed);
+        let claimed = claimed.into_iter().map(|(claimed, _)| claimed).collect();
+        let mut claim = FairClaim { claimed, more: tenants.turns() > 0 };
         if !claim.more {
             tenants.end_search();
             // Orders may have become due since an older search, or those of a tenant behind it.
@@ -136,8 +154,12 @@ impl Store {
         }
         tenants.in_pages = found.end.is_some() || after.is_some();
         found.complete = !tenants.in_pages;
+        if let (true, [only]) = (found.complete, found.turns.make_contiguous()) {
+            tenants.alone = Some(only.tenant.clone());
+            tenants.cursor = DispatchCursor::default();
+        }
         if let (true, Some(served)) = (found.complete, &tenants.served) {
-            let next = found.turns.iter().position(|turn| turn.tenant.as_str() > served.as_str());
+            let next = found.turns.iter().position(|turn| turn.tenant > *served);
             found.turns.rotate_left(next.unwrap_or_default());
         }
         tenants.found = Some(found);
@@ -147,25 +169,49 @@ impl Store {
     /// Reads the tenants with due orders after a tenant.
     async fn read_tenants(&self, after: Option<String>) -> Result<Found, Error> {
         let now = self.now();
-        let sql = due_tenants(after.unwrap_or_default(), self.inner.dialect);
-        let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
-        let (mut turns, mut end) = (VecDeque::new(), None);
-        for row in &rows {
-            let Ok(name) = row.get::<String>(0) else { continue };
-            let is_due =
-                |column| matches!(row.get::<Option<i64>>(column), Ok(Some(due)) if due <= now.as_micros());
-            let waiting = [is_due(1), is_due(2), is_due(3)];
-            // The orders of an invalid tenant are claimed while no valid tenant has due orders.
-            if let Ok(tenant) = name.parse()
-                && waiting != [false; 3]
-            {
-                turns.push_back(Turn { tenant, waiting, cursor: DispatchCursor::default() });
-            }
-            end = Some(name);
-        }
-        let end = end.filter(|_| rows.len() == MAX_SEARCHED);
+        let TenantPage { tenants, end } = self.waiting_tenants(after.unwrap_or_default()).await?;
+        let turns: VecDeque<Turn> = tenants
+            .into_iter()
+            .map(|tenant| Turn {
+                waiting: tenant.is_due(now),
+                tenant: tenant.name,
+                cursor: DispatchCursor::default(),
+            })
+            .filter(|turn| turn.waiting != [false; 3])
+            .collect();
         let without_turn = turns.len();
         Ok(Found { at: Instant::now(), complete: false, end, turns, without_turn })
+    }
+
+    /// Reads the next [`MAX_SEARCHED`] tenants with waiting orders after a tenant.
+    async fn waiting_tenants(&self, after: String) -> Result<TenantPage, Error> {
+        let sql = due_tenants(after, self.inner.dialect);
+        let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        let read = |row: &Row| {
+            // A due time that is not a number belongs to an unreadable order.
+            let due = |column| row.get::<Option<i64>>(column).ok().flatten();
+            // The orders of a tenant whose name is not text are stray ones.
+            row.get(0).ok().map(|name| WaitingTenant { name, due: [due(1), due(2), due(3)] })
+        };
+        let tenants: Vec<WaitingTenant> = rows.iter().filter_map(read).collect();
+        let end = tenants.last().filter(|_| rows.len() == MAX_SEARCHED).map(|last| last.name.clone());
+        Ok(TenantPage { tenants, end })
+    }
+
+    /// Calls `visit` for each tenant with waiting orders.
+    pub(super) async fn each_waiting_tenant(
+        &self,
+        mut visit: impl FnMut(WaitingTenant) + Send,
+    ) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let TenantPage { tenants, end } = self.waiting_tenants(after).await?;
+            tenants.into_iter().for_each(&mut visit);
+            match end {
+                Some(end) => after = end,
+                None => return Ok(()),
+            }
+        }
     }
 }
 
@@ -176,11 +222,13 @@ impl DueTenants {
         self.found = None;
     }
 
-    fn all(&self, tenant: Option<&TenantId>, only: bool) -> Source {
-        Source::All { cursor: self.cursor, tenant: tenant.cloned(), only }
+    /// Returns the share of the tenant that may be alone with due orders.
+    fn alone(&self, limit: u32) -> Share {
+        let tenant = self.alone.clone().unwrap_or_else(|| TenantId::default().to_string());
+        Share { tenant, limit, waiting: [true; 3], cursor: self.cursor }
     }
 
-    fn claimed_of_all(&mut self, claimed: Vec<(Claimed, [bool; 3])>) -> FairClaim {
+    fn claimed_alone(&mut self, claimed: Vec<(Claimed, [bool; 3])>) -> FairClaim {
         let claimed: Vec<Claimed> = claimed.into_iter().map(|(claimed, _)| claimed).collect();
         let more = claimed.iter().any(|claimed| claimed.more);
         let reached = claimed.first().filter(|_| more).map(|claimed| claimed.cursor);
@@ -226,7 +274,7 @@ impl DueTenants {
         let all = shares.len() == found.turns.len();
         let ended = shares.iter().take_while(|share| !all || Some(share.limit) == largest).count();
         if let Some(last) = shares.get(ended.wrapping_sub(1)) {
-            self.served = Some(last.tenant.to_string());
+            self.served = Some(last.tenant.clone());
         }
         found.turns.rotate_left(ended);
         found.turns.retain(|turn| turn.waiting != [false; 3]);
@@ -253,7 +301,7 @@ fn due_tenants(after: String, dialect: Dialect) -> Statement<'static> {
     let mut sql = Statement::new("SELECT tenant.name");
     for priority in Priority::ALL {
         // One entry of the index. MySQL would sort all of them by the due time alone.
-        sql.push(", (SELECT due_at FROM orders").push(dialect.by_tenant_due()).push(" WHERE ");
+        sql.push(", (SELECT due_at FROM orders").push(dialect.by_due()).push(" WHERE ");
         sql.push(dialect.in_due_index())
             .push("priority = ? AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)");
         sql.bind(priority.as_str());
@@ -265,8 +313,6 @@ fn due_tenants(after: String, dialect: Dialect) -> Statement<'static> {
 
 #[cfg(test)]
 mod tests {
-    use domain::Timestamp;
-
     use super::super::Options;
     use super::super::ready::due_orders;
     use super::super::tests::sqlite;
@@ -277,16 +323,12 @@ mod tests {
     async fn no_search_of_sqlite_reads_a_backlog() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
-        let tenant = TenantId::default();
         let range = (Timestamp::from_micros(0), Timestamp::from_micros(9));
-        let claim = due_orders(Priority::Normal, 5, range, Some(&tenant), Dialect::Sqlite);
+        let claim = due_orders(Priority::Normal, 5, range, "default", Dialect::Sqlite);
         for (sql, range) in [
             (due_tenants(String::new(), Dialect::Sqlite), "orders_by_stage (stage=? AND tenant_id>?)"),
-            (
-                due_tenants(String::new(), Dialect::Sqlite),
-                "orders_due_by_tenant (priority=? AND tenant_id=?)",
-            ),
-            (claim, "orders_due_by_tenant (priority=? AND tenant_id=? AND due_at>? AND due_at<?)"),
+            (due_tenants(String::new(), Dialect::Sqlite), "orders_due (priority=? AND tenant_id=?)"),
+            (claim, "orders_due (priority=? AND tenant_id=? AND due_at>? AND due_at<?)"),
         ] {
             let sql = sql.explained();
             let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
@@ -308,7 +350,7 @@ mod tests {
 
     fn found(names: &[&str]) -> DueTenants {
         let turn = |name: &&str| Turn {
-            tenant: name.parse().unwrap(),
+            tenant: (*name).to_owned(),
             waiting: [false, true, false],
             cursor: DispatchCursor::default(),
         };
@@ -329,8 +371,7 @@ mod tests {
                 let shares = tenants.found.as_ref().unwrap().shares(capacity);
                 assert_eq!(shares.iter().map(|share| share.limit).sum::<u32>(), capacity);
                 for share in &shares {
-                    places[names.iter().position(|name| *name == share.tenant.as_str()).unwrap()] +=
-                        share.limit;
+                    places[names.iter().position(|name| *name == share.tenant).unwrap()] += share.limit;
                 }
                 let claimed = vec![(Claimed::default(), [false, true, false]); shares.len()];
                 tenants.end_turns(&shares, &claimed);

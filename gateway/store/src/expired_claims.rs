@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::Command;
-use domain::{OrderId, Priority, Status, Timestamp};
+use domain::{OrderId, Status, Timestamp};
 
 use super::connection::Connection;
 use super::isolate::update_orders;
@@ -141,49 +141,40 @@ impl Store {
 
     /// Returns how long the oldest order that can be started has waited, with or without a job in the queue.
     ///
-    /// Orders that wait for a retry do not count. Reads the held orders and the first of each priority, not the whole
-    /// backlog.
+    /// Orders that wait for a retry do not count. Reads the held orders and the first of each tenant and priority, not the
+    /// whole backlog.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn oldest_claimable(&self) -> Result<Option<Duration>, Error> {
         let now = self.now();
-        let (by_stage, by_due) = (self.inner.dialect.by_stage(), self.inner.dialect.by_due());
-        self.read(move |connection| {
+        let by_stage = self.inner.dialect.by_stage();
+        let held = self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT MIN(not_before) FROM orders");
                 // Parked orders cannot be started.
                 sql.push(by_stage);
                 sql.push(" WHERE stage = 'held' AND status = 'pending' AND due_at = ?");
                 sql.bind(rows::NEVER);
-                for priority in Priority::ALL {
-                    sql.push(" UNION ALL SELECT MIN(due_at) FROM orders")
-                        .push(by_due)
-                        .push(" WHERE stage = 'waiting' AND priority = ?");
-                    sql.bind(priority.as_str());
-                }
-                let mut oldest = now;
-                for row in sql.fetch(connection).await? {
-                    // A value that is not a time belongs to an unreadable order.
-                    if let Ok(Some(at)) = row.get::<Option<i64>>(0) {
-                        oldest = oldest.min(Timestamp::from_micros(at));
-                    }
-                }
-                Ok((oldest < now).then(|| now.since(oldest)))
+                let found = sql.fetch(connection).await?;
+                // A value that is not a time belongs to an unreadable order.
+                Ok(found.first().and_then(|row| row.get::<Option<i64>>(0).ok().flatten()))
             })
+        });
+        let mut oldest = held.await?;
+        self.each_waiting_tenant(|tenant| {
+            oldest = oldest.into_iter().chain(tenant.due.into_iter().flatten()).min();
         })
-        .await
+        .await?;
+        let oldest = oldest.map(Timestamp::from_micros).filter(|oldest| *oldest < now);
+        Ok(oldest.map(|oldest| now.since(oldest)))
     }
 }
 
 /// Returns waiting orders that dispatch does not find, because it searches each known priority.
 async fn unreachable_orders(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
-    let mut sql = Statement::new("SELECT id FROM orders");
-    sql.push(dialect.by_due())
-        .push(" WHERE stage = 'waiting' AND ")
-        .push(dialect.stray())
-        .push(" LIMIT ?")
-        .bind(MAX_UNREACHABLE);
+    let mut sql = Statement::new(dialect.stray());
+    sql.bind(MAX_UNREACHABLE);
     let rows = sql.fetch(connection).await?;
     let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
     let error = Error::Row("waits, but with an unknown priority or a due time that never comes".to_owned());
@@ -205,5 +196,46 @@ impl ExpiredClaims {
             Ok(Status::Completed | Status::Failed | Status::Cancelled) => {}
             Err(error) => self.unreadable.push(Unreadable::new(id, &error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::super::tests::{orders, sqlite};
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_orders_that_dispatch_does_not_find_are_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite(&folder, &Options::default()).await;
+        let creations = orders(store.now(), 5);
+        let mut ids: Vec<OrderId> = creations.iter().map(|creation| creation.id()).collect();
+        store.insert(creations).await.unwrap();
+        let limits = ClaimLimits::default();
+        assert_eq!(store.expired_claims(100, limits).await.unwrap().unreadable, []);
+        ids.truncate(3);
+        let damaged = ids.clone();
+        store
+            .write(|connection| {
+                let damaged = damaged.clone();
+                Box::pin(async move {
+                    let defects =
+                        ["priority = 'urgent'", "due_at = 9223372036854775807", "tenant_id = x'ff'"];
+                    for (id, defect) in damaged.into_iter().zip(defects) {
+                        let mut sql = Statement::new(format!("UPDATE orders SET {defect} WHERE id = ?"));
+                        sql.bind(id);
+                        assert_eq!(sql.execute(connection).await?, 1);
+                    }
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+        let found = store.expired_claims(100, limits).await.unwrap().unreadable;
+        let mut found: Vec<OrderId> = found.iter().map(|order| order.order_id).collect();
+        found.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(found, ids);
     }
 }

@@ -39,7 +39,7 @@ impl Store {
         self.insert_claimed(requests, Duration::ZERO).await
     }
 
-    /// As [`Self::insert`], as if [`Self::claim_ready`] had claimed the orders that can be started at once.
+    /// As [`Self::insert`], as if [`Self::claim_fairly`] had claimed the orders that can be started at once.
     ///
     /// The caller pushes them to the queue, which holds them until `visibility_timeout` is over.
     ///

@@ -118,15 +118,11 @@ impl Store {
     /// [`Error`].
     pub async fn shorten_waits(&self) -> Result<u64, Error> {
         let mut brought_in = 0;
-        for priority in Priority::ALL {
-            let mut from = (self.now().as_micros(), OrderId::from_bytes([0xff; 16]));
-            loop {
-                let page = self.waiting_after(priority, from).await?;
-                brought_in += self.bring_in_page(&page).await?;
-                match page.last() {
-                    Some(last) if page.len() == PAGE => from = (last.due_at, last.id),
-                    _ => break,
-                }
+        let mut tenants = Vec::new();
+        self.each_waiting_tenant(|tenant| tenants.push(tenant.name)).await?;
+        for tenant in &tenants {
+            for priority in Priority::ALL {
+                brought_in += self.shorten_waits_of(tenant, priority).await?;
             }
         }
         self.bring_in_pause().await?;
@@ -136,18 +132,36 @@ impl Store {
         Ok(brought_in)
     }
 
-    /// Returns waiting orders that are due after a position, in their order.
-    async fn waiting_after(&self, priority: Priority, from: (i64, OrderId)) -> Result<Vec<Waiting>, Error> {
-        let by_due = self.dialect().by_due();
+    async fn shorten_waits_of(&self, tenant: &str, priority: Priority) -> Result<u64, Error> {
+        let mut brought_in = 0;
+        let mut from = (self.now().as_micros(), OrderId::from_bytes([0xff; 16]));
+        loop {
+            let page = self.waiting_after(tenant, priority, from).await?;
+            brought_in += self.bring_in_page(&page).await?;
+            match page.last() {
+                Some(last) if page.len() == PAGE => from = (last.due_at, last.id),
+                _ => return Ok(brought_in),
+            }
+        }
+    }
+
+    /// Returns waiting orders of a tenant that are due after a position, in their order.
+    async fn waiting_after(
+        &self,
+        tenant: &str,
+        priority: Priority,
+        from: (i64, OrderId),
+    ) -> Result<Vec<Waiting>, Error> {
+        let (by_due, tenant) = (self.dialect().by_due(), tenant.to_owned());
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT ");
                 columns::STATE.push(&mut sql);
                 sql.push(" FROM orders").push(by_due).push(
-                    " WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at < ? \
+                    " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at < ? \
                      AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
                 );
-                sql.bind(priority.as_str()).bind(from.0).bind(NEVER).bind(from.0);
+                sql.bind(priority.as_str()).bind(tenant).bind(from.0).bind(NEVER).bind(from.0);
                 sql.bind(from.1).bind(PAGE as i64);
                 Ok(sql.fetch(connection).await?.iter().filter_map(Waiting::new).collect())
             })

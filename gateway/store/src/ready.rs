@@ -58,25 +58,11 @@ impl Default for DispatchCursor {
     }
 }
 
-/// The tenants among whose orders a claim searches.
-pub(super) enum Source {
-    /// All tenants, by priority and due time.
-    All {
-        /// The position of the last pass.
-        cursor: DispatchCursor,
-        /// The tenant that the orders are assumed to have.
-        tenant: Option<TenantId>,
-        /// Whether to claim nothing while orders of another tenant wait.
-        only: bool,
-    },
-    /// Some tenants, each up to a number of orders.
-    Shares(Vec<Share>),
-}
-
 /// The orders that a claim takes of one tenant.
 #[derive(Clone)]
 pub(super) struct Share {
-    pub(super) tenant: TenantId,
+    /// As it is stored, valid or not.
+    pub(super) tenant: String,
     /// The maximum number of orders.
     pub(super) limit: u32,
     /// The priorities that have due orders, in the order of [`Priority::ALL`].
@@ -84,131 +70,107 @@ pub(super) struct Share {
     pub(super) cursor: DispatchCursor,
 }
 
-/// The result of a claim from a [`Source`].
-pub(super) enum SourceClaim {
+/// The result of a claim.
+pub(super) enum ShareClaim {
     /// The queue is paused.
     Paused,
-    /// Orders of another tenant wait as well.
+    /// Orders of another tenant wait as well, and nothing was claimed.
     Others,
     /// What was claimed, an entry for each share.
     Claimed(Vec<(Claimed, [bool; 3])>),
 }
 
 impl Store {
-    /// Claims up to `limit` waiting orders that are due, of all tenants.
-    ///
-    /// The queue holds them until `visibility_timeout` is over. The caller pushes them; [`Self::expired_claims`] finds an
-    /// order whose job is lost. Orders that another gateway is claiming at the same time are skipped.
-    ///
-    /// Within a priority the oldest order comes first, and [`domain::priority::allocate`] divides the capacity among the
-    /// priorities. The search begins at the cursor. Returns `None` while the queue is paused.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn claim_ready(
+    /// Claims the due orders of one tenant, unless orders of another one wait. Searches which priorities have due orders.
+    pub(super) async fn claim_alone(
         &self,
-        limit: u32,
+        share: Share,
         visibility_timeout: Duration,
-        cursor: DispatchCursor,
-    ) -> Result<Option<Claimed>, Error> {
-        let source = Source::All { cursor, tenant: None, only: false };
-        match self.claim_from(source, limit, visibility_timeout).await? {
-            SourceClaim::Paused | SourceClaim::Others => Ok(None),
-            SourceClaim::Claimed(claimed) => {
-                Ok(Some(claimed.into_iter().next().map(|(claimed, _)| claimed).unwrap_or_default()))
-            }
-        }
+    ) -> Result<ShareClaim, Error> {
+        self.claim(vec![share], true, visibility_timeout).await
     }
 
-    /// Claims orders of a source; `limit` applies to [`Source::All`].
-    pub(super) async fn claim_from(
+    /// Claims due orders of some tenants.
+    pub(super) async fn claim_shares(
         &self,
-        source: Source,
-        limit: u32,
+        shares: Vec<Share>,
         visibility_timeout: Duration,
-    ) -> Result<SourceClaim, Error> {
+    ) -> Result<ShareClaim, Error> {
+        self.claim(shares, false, visibility_timeout).await
+    }
+
+    /// The queue holds the orders until `visibility_timeout` is over. The caller pushes them; [`Self::expired_claims`] finds
+    /// an order whose job is lost. Orders that another gateway is claiming at the same time are skipped.
+    async fn claim(
+        &self,
+        shares: Vec<Share>,
+        is_alone: bool,
+        visibility_timeout: Duration,
+    ) -> Result<ShareClaim, Error> {
         let now = self.now();
         let dialect = self.inner.dialect;
         let table = self.inner.dialect.orders_by_id();
-        let source = Arc::new(source);
+        let shares: Arc<[Share]> = shares.into();
         let claimed = self
             .write(|connection| {
-                let source = source.clone();
+                let shares = shares.clone();
                 Box::pin(async move {
                     if let Some(pause) = pause::read(connection, "", now).await? {
                         return Ok(Err(pause));
                     }
-                    let mut taken = Vec::new();
-                    match &*source {
-                        Source::All { cursor, tenant, only } => {
-                            let other_than = tenant.as_ref().filter(|_| *only);
-                            let (waiting, others) =
-                                waiting(connection, *cursor, now, dialect, other_than).await?;
-                            if others {
-                                return Ok(Ok(SourceClaim::Others));
+                    let mut taken = Vec::with_capacity(shares.len());
+                    for share in &*shares {
+                        let waiting = if is_alone {
+                            match waiting(connection, share, now, dialect).await? {
+                                (_, true) => return Ok(Ok(ShareClaim::Others)),
+                                (waiting, false) => waiting,
                             }
-                            let share = (tenant.as_ref(), limit, waiting, *cursor);
-                            taken.push(take_share(connection, share, None, now, dialect).await?);
-                        }
-                        Source::Shares(shares) => {
-                            for Share { tenant, limit, waiting, cursor } in shares {
-                                let share = (Some(tenant), *limit, *waiting, *cursor);
-                                taken.push(take_share(connection, share, Some(tenant), now, dialect).await?);
-                            }
-                        }
+                        } else {
+                            share.waiting
+                        };
+                        taken.push(take_share(connection, share, waiting, now, dialect).await?);
                     }
                     hold(connection, &mut taken, now + visibility_timeout, table).await?;
                     for (claimed, _) in &taken {
                         park(connection, &claimed.unreadable, now, table).await?;
                     }
-                    Ok(Ok(SourceClaim::Claimed(taken)))
+                    Ok(Ok(ShareClaim::Claimed(taken)))
                 })
             })
             .await?;
         self.note_pause(claimed.as_ref().err().cloned());
-        let claimed = claimed.unwrap_or(SourceClaim::Paused);
-        if let SourceClaim::Claimed(taken) = &claimed {
+        let claimed = claimed.unwrap_or(ShareClaim::Paused);
+        if let ShareClaim::Claimed(taken) = &claimed {
             taken.iter().for_each(|(claimed, _)| self.tell(&claimed.unreadable));
         }
         Ok(claimed)
     }
 }
 
-/// Returns which priorities have due orders, in the order of [`Priority::ALL`], and whether orders of another tenant
-/// wait, due or not.
+/// Returns which priorities of a tenant have due orders, in the order of [`Priority::ALL`], and whether orders of another
+/// tenant wait, due or not.
 async fn waiting(
     connection: &mut Connection,
-    cursor: DispatchCursor,
+    share: &Share,
     now: Timestamp,
     dialect: Dialect,
-    other_than: Option<&TenantId>,
 ) -> Result<([bool; 3], bool), Error> {
     let mut sql = Statement::new("SELECT ");
-    for (n, priority) in Priority::ALL.into_iter().enumerate() {
-        sql.push(if n == 0 { "" } else { ", " });
-        sql.push("EXISTS(SELECT 1 FROM orders")
-            .push(dialect.by_due())
-            .push(" WHERE stage = 'waiting' AND priority = ? AND due_at >= ? AND due_at <= ?)");
-        sql.bind(priority.as_str()).bind(cursor.0[n].as_micros()).bind(now.as_micros());
+    for (priority, from) in Priority::ALL.into_iter().zip(share.cursor.0) {
+        sql.push("EXISTS(SELECT 1 FROM orders").push(dialect.by_due()).push(
+            " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ?), ",
+        );
+        sql.bind(priority.as_str()).bind(share.tenant.clone()).bind(from.as_micros()).bind(now.as_micros());
     }
-    if let Some(tenant) = other_than {
-        for sign in ["<", ">"] {
-            sql.push(", EXISTS(SELECT 1 FROM orders").push(dialect.by_stage());
-            sql.push(" WHERE stage = 'waiting' AND tenant_id ").push(sign).push(" ?)");
-            sql.bind(tenant.as_str().to_owned());
-        }
+    for sign in ["<", ">"] {
+        sql.push(if sign == "<" { "" } else { ", " });
+        sql.push("EXISTS(SELECT 1 FROM orders").push(dialect.by_stage());
+        sql.push(" WHERE stage = 'waiting' AND tenant_id ").push(sign).push(" ?)").bind(share.tenant.clone());
     }
     let found = sql.fetch(connection).await?;
     let row = found.first().ok_or_else(|| Error::Row("EXISTS without an answer".into()))?;
-    let mut waiting = [false; 3];
-    for (n, waiting) in waiting.iter_mut().enumerate() {
-        *waiting = rows::number::<u32>(row, n)? != 0;
-    }
-    let mut others = false;
-    if other_than.is_some() {
-        others = rows::number::<u32>(row, 3)? != 0 || rows::number::<u32>(row, 4)? != 0;
-    }
-    Ok((waiting, others))
+    let is = |column| Ok::<_, Error>(rows::number::<u32>(row, column)? != 0);
+    Ok(([is(0)?, is(1)?, is(2)?], is(3)? || is(4)?))
 }
 
 /// Locks due orders and divides the limit among their priorities.
@@ -216,20 +178,20 @@ async fn waiting(
 /// Also returns which priorities may have more of them.
 async fn take_share(
     connection: &mut Connection,
-    (owner, limit, mut waiting, cursor): (Option<&TenantId>, u32, [bool; 3], DispatchCursor),
-    only: Option<&TenantId>,
+    share: &Share,
+    mut waiting: [bool; 3],
     now: Timestamp,
     dialect: Dialect,
 ) -> Result<(Claimed, [bool; 3]), Error> {
-    let places = allocate(limit, waiting, rand::rng().random());
-    let mut claimed = Claimed { tenant: owner.cloned(), cursor, ..Claimed::default() };
+    let places = allocate(share.limit, waiting, rand::rng().random());
+    let mut claimed =
+        Claimed { tenant: share.tenant.parse().ok(), cursor: share.cursor, ..Claimed::default() };
     for (n, (priority, places)) in Priority::ALL.into_iter().zip(places).enumerate() {
         if places == 0 {
             continue;
         }
-        let range = (cursor.0[n], now);
-        let Waiting { jobs, unreadable, rows, reached } =
-            take(connection, priority, places, range, only, dialect).await?;
+        let sql = due_orders(priority, places, (share.cursor.0[n], now), &share.tenant, dialect);
+        let Waiting { jobs, unreadable, rows, reached } = take(connection, sql, share.cursor.0[n]).await?;
         claimed.cursor.0[n] = reached;
         claimed.unreadable.extend(unreadable);
         // A priority with fewer orders than its share leaves capacity for another pass.
@@ -243,37 +205,33 @@ async fn take_share(
     Ok((claimed, waiting))
 }
 
-/// Builds the statement that locks the orders of one priority, of all tenants or of one, with the earliest due times.
+/// Builds the statement that locks the orders of a tenant and a priority with the earliest due times.
 pub(super) fn due_orders(
     priority: Priority,
     limit: u32,
     (from, to): (Timestamp, Timestamp),
-    tenant: Option<&TenantId>,
+    tenant: &str,
     dialect: Dialect,
 ) -> Statement<'static> {
     let mut sql = Statement::new("SELECT id, quantity, due_at FROM orders");
-    sql.push(if tenant.is_some() { dialect.by_tenant_due() } else { dialect.by_due() });
-    sql.push(" WHERE stage = 'waiting' AND priority = ?").bind(priority.as_str());
-    if let Some(tenant) = tenant {
-        sql.push(" AND tenant_id = ?").bind(tenant.as_str().to_owned());
-    }
-    sql.push(" AND due_at >= ? AND due_at <= ? ORDER BY due_at LIMIT ?")
-        .push(dialect.for_update_skip_locked());
+    sql.push(dialect.by_due());
+    sql.push(
+        " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ? \
+         ORDER BY due_at LIMIT ?",
+    )
+    .push(dialect.for_update_skip_locked());
+    sql.bind(priority.as_str()).bind(tenant.to_owned());
     sql.bind(from.as_micros()).bind(to.as_micros()).bind(i64::from(limit));
     sql
 }
 
-/// Locks the orders of one priority with the earliest due times in a range.
+/// Locks the orders that a statement of [`due_orders`] selects, from a due time on.
 async fn take(
     connection: &mut Connection,
-    priority: Priority,
-    limit: u32,
-    range: (Timestamp, Timestamp),
-    tenant: Option<&TenantId>,
-    dialect: Dialect,
+    sql: Statement<'static>,
+    from: Timestamp,
 ) -> Result<Waiting, Error> {
-    let sql = due_orders(priority, limit, range, tenant, dialect);
-    let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: range.0 };
+    let mut waiting = Waiting { jobs: Vec::new(), unreadable: Vec::new(), rows: 0, reached: from };
     for row in sql.fetch(connection).await? {
         waiting.rows += 1;
         let Ok(order_id) = rows::id(&row, 0) else { continue };

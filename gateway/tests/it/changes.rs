@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, Order, OrderEvent, OrderId, Outcome, Status};
-use gateway::store::{ClaimLimits, CommandOutcome, DispatchCursor, NewOrder};
+use gateway::store::{ClaimLimits, CommandOutcome, NewOrder};
 use test_database::Database;
 
+use crate::dispatch::claim;
 use crate::harness::{Backend, check_invariants};
 use crate::on_both;
 
@@ -45,7 +46,7 @@ async fn order(backend: &Backend, id: OrderId) -> Order {
 
 /// The orders that a dispatch pass claims, those for the front of the queue first.
 async fn take(backend: &Backend, limit: u32, guard: std::time::Duration) -> Vec<OrderId> {
-    let taken = backend.store.claim_ready(limit, guard, DispatchCursor::default()).await.unwrap().unwrap();
+    let taken = claim(&backend.store, limit, guard).await.unwrap();
     taken.front.iter().chain(&taken.back).map(|job| job.order_id).collect()
 }
 
@@ -329,11 +330,7 @@ on_both!(the_waiting_time_begins_when_an_order_is_ready, |on| async move {
     let id = insert(&backend, 1).await[0];
     let created = order(&backend, id).await.created_at;
     // Also while the job is in the queue.
-    backend
-        .store
-        .claim_ready(10, std::time::Duration::from_secs(60), DispatchCursor::default())
-        .await
-        .unwrap();
+    claim(&backend.store, 10, std::time::Duration::from_secs(60)).await;
     let waited = oldest().await.expect("it waits");
     assert!(waited <= backend.store.now().since(created), "{waited:?}");
     let lease = LeaseToken::random();

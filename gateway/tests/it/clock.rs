@@ -9,11 +9,12 @@ use domain::waiting::QueueSnapshot;
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status, Timestamp};
 use gateway::Store;
 use gateway::store::{
-    CommandOutcome, CreateRequest, DispatchCursor, Idempotency, InsertOutcome, IssueKind, NewOrder, Options,
-    Retention, request_hash,
+    CommandOutcome, CreateRequest, Idempotency, InsertOutcome, IssueKind, NewOrder, Options, Retention,
+    request_hash,
 };
 use test_database::Database;
 
+use crate::dispatch::claim;
 use crate::harness::{Backend, Gateway, check_invariants, eventually, quick, requester};
 use crate::on_both;
 
@@ -130,7 +131,7 @@ on_both!(a_wait_restarts_in_full_after_a_backward_clock_step, |on| async move {
     let mut taken = Vec::new();
     assert_eq!(store.shorten_waits().await.unwrap(), 2);
     assert_eq!(store.inspect(MINUTE).await.unwrap().issues, []);
-    let due = store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap().unwrap();
+    let due = claim(store, 10, GUARD).await.unwrap();
     taken.extend(due.back.iter().map(|job| job.order_id));
     assert_eq!(taken, ids[..1], "the other one waits for its turn");
     let due: i64 = connection.value("SELECT MAX(due_at) FROM orders WHERE stage = 'waiting'").await.unwrap();

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::transition::{Command, Rules};
 use domain::{LeaseToken, OrderId, Status};
 use gateway::Config;
-use gateway::store::{CommandOutcome, DispatchCursor, IssueKind, Repaired, Retention};
+use gateway::store::{CommandOutcome, IssueKind, Repaired, Retention};
 use proto::v1;
 use serde_json::{Value, json};
 use test_database::Database;
 
+use crate::dispatch::claim;
 use crate::harness::{Backend, Gateway, On, eventually, quick};
 use crate::on_both;
 use crate::workers::{Worker, lease};
@@ -291,9 +292,8 @@ on_both!(a_row_that_cannot_be_updated_blocks_only_its_own_order, |on| async move
     };
     run(&mut connection, trigger, "").await;
     // It cannot be parked either, and dispatch skips it.
-    let taken =
-        backend.store.claim_ready(100, std::time::Duration::from_secs(60), DispatchCursor::default()).await;
-    assert!(taken.unwrap().unwrap().front.is_empty());
+    let taken = claim(&backend.store, 100, std::time::Duration::from_secs(60)).await;
+    assert!(taken.unwrap().front.is_empty());
     let mut worker = Worker::connect(&gateway).await;
     let leases: Vec<v1::Lease> = ids.iter().map(|id| lease(id)).collect();
     let started = worker.start(&leases).await;

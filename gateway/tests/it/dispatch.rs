@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use broker::{Job, Queue, QueueEnd};
 use domain::transition::{Command, Refusal, Rules};
-use domain::{Draft, LeaseToken, OrderId, Outcome, Priority, Status, Timestamp};
+use domain::{Draft, LeaseToken, OrderId, Priority, Status, Timestamp};
 use gateway::Config;
-use gateway::store::{Claimed, CommandOutcome, DispatchCursor, NewOrder};
+use gateway::Store;
+use gateway::store::{Claimed, CommandOutcome, DueTenants, NewOrder};
 use serde_json::json;
 
 use crate::harness::{Backend, eventually, requester};
@@ -35,13 +36,20 @@ async fn insert_with(backend: &Backend, priority: Priority, count: usize) -> Vec
     insert(backend, Draft { priority: Some(priority.to_string()), ..draft() }, count).await
 }
 
+/// Claims due orders as a first pass of dispatch, and returns those of all tenants together.
+pub(crate) async fn claim(store: &Store, limit: u32, guard: Duration) -> Option<Claimed> {
+    let claim = store.claim_fairly(limit, guard, &mut DueTenants::default()).await.unwrap()?;
+    let mut all = Claimed { more: claim.more, ..Claimed::default() };
+    for claimed in claim.claimed {
+        all.front.extend(claimed.front);
+        all.back.extend(claimed.back);
+        all.unreadable.extend(claimed.unreadable);
+    }
+    Some(all)
+}
+
 async fn take(backend: &Backend, limit: u32) -> Claimed {
-    backend
-        .store
-        .claim_ready(limit, GUARD, DispatchCursor::default())
-        .await
-        .unwrap()
-        .expect("the queue is not paused")
+    claim(&backend.store, limit, GUARD).await.expect("the queue is not paused")
 }
 
 async fn start(backend: &Backend, id: OrderId) -> CommandOutcome {
@@ -193,27 +201,21 @@ on_both!(a_dispatch_pass_continues_at_the_cursor_of_the_last_one, |on| async mov
     let backend = Backend::new(on).await;
     let mut ids = insert(&backend, draft(), 3).await;
     ids.extend(insert(&backend, draft(), 4).await);
-    let mut cursor = DispatchCursor::default();
-    let mut taken = vec![];
-    for count in [3, 3, 1] {
-        let round = backend.store.claim_ready(3, GUARD, cursor).await.unwrap().unwrap();
-        assert_eq!((round.back.len(), round.more), (count, count == 3));
-        taken.extend(round.back.iter().map(|job| job.order_id));
-        cursor = round.cursor;
-    }
-    assert_eq!(taken, ids);
-    // Orders that are ready before the cursor are found from the beginning.
-    let lease = LeaseToken::random();
-    assert!(matches!(start_with(&backend, ids[0], lease).await, CommandOutcome::Changed { .. }));
-    let released = Command::Finish { lease, outcome: Outcome::Released };
+    let mut tenants = DueTenants::default();
+    let mut pass = async || {
+        let pass = backend.store.claim_fairly(3, GUARD, &mut tenants).await.unwrap().unwrap();
+        let [claimed] = &pass.claimed[..] else { panic!("{pass:?}") };
+        (claimed.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), pass.more)
+    };
+    assert_eq!(pass().await, (ids[..3].to_vec(), true));
+    assert_eq!(pass().await, (ids[3..6].to_vec(), true));
+    // An order that becomes ready before the cursor is found by the pass that begins at the beginning.
     let content = draft().check(domain::Currency::USD).unwrap();
     let created_at = Timestamp::from_micros(1);
     let late = NewOrder::new(OrderId::new(created_at), domain::TenantId::default(), content, created_at);
     backend.store.insert([late.clone().into()].into()).await.unwrap();
-    backend.store.apply([(ids[0], released)].into(), Rules::default()).await.unwrap();
-    let beyond = backend.store.claim_ready(3, GUARD, cursor).await.unwrap().unwrap();
-    assert_eq!(beyond.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), [ids[0]]);
-    assert_eq!(take(&backend, 3).await.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), [late.id]);
+    assert_eq!(pass().await, (ids[6..].to_vec(), false));
+    assert_eq!(pass().await, (vec![late.id], false));
 });
 
 on_both!(a_scheduled_order_is_enqueued_at_its_start_time, |on| async move {
@@ -244,7 +246,7 @@ on_both!(a_paused_queue_accepts_orders_and_starts_none, |on| async move {
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     assert_eq!(refused.metadata().get(proto::ERROR_METADATA).unwrap(), "queue_paused");
     let waiting = gateway.create_order().await;
-    assert_eq!(backend.store.claim_ready(10, GUARD, DispatchCursor::default()).await.unwrap(), None);
+    assert_eq!(claim(&backend.store, 10, GUARD).await, None);
     assert_eq!(backend.queue.len().await.unwrap(), 0);
 
     // A second pause changes only its end.

@@ -194,7 +194,7 @@ async fn a_search_for_tenants_reads_one_entry_of_each() {
     }
     let due = |priority: &str| {
         format!(
-            "(SELECT due_at FROM orders FORCE INDEX (orders_due_by_tenant) WHERE priority = '{priority}' \
+            "(SELECT due_at FROM orders FORCE INDEX (orders_due) WHERE priority = '{priority}' \
              AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)"
         )
     };
@@ -211,7 +211,7 @@ async fn a_search_for_tenants_reads_one_entry_of_each() {
             2,
         ),
         (
-            "SELECT id, quantity, due_at FROM orders FORCE INDEX (orders_due_by_tenant) WHERE stage = 'waiting' \
+            "SELECT id, quantity, due_at FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' \
              AND priority = 'normal' AND tenant_id = 'small' AND due_at >= 0 AND due_at <= 9000000000000000000 \
              ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use domain::OrderId;
 use gateway::Config;
-use gateway::store::{ClaimLimits, DispatchCursor, Repaired};
+use gateway::store::{ClaimLimits, Repaired};
 use proto::v1;
 use serde_json::Value;
 
 use crate::defective_rows::{damage, forgotten, run};
+use crate::dispatch::claim;
 use crate::harness::{Backend, On};
 use crate::on_both;
 use crate::workers::{Worker, lease};
@@ -112,8 +113,7 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
     let overdue = store.expired_claims(100, ClaimLimits::default()).await.unwrap();
     assert!(overdue.leases.is_empty() && overdue.unreadable.is_empty(), "{overdue:?}");
     store.release_all_unstarted().await.unwrap();
-    let taken =
-        store.claim_ready(100, Duration::from_secs(60), DispatchCursor::default()).await.unwrap().unwrap();
+    let taken = claim(store, 100, Duration::from_secs(60)).await.unwrap();
     let taken: BTreeSet<OrderId> = taken.back.iter().map(|job| job.order_id).collect();
     assert_eq!(taken, good.iter().map(|id| id.parse().unwrap()).collect());
     // A remaining job starts nothing.

@@ -9,8 +9,9 @@ use futures_util::{FutureExt, StreamExt};
 use gateway::service::feed::{FeedItem, WatchFrom};
 use gateway::service::orders::{Actor, ListQuery, Redrive, Take};
 use gateway::service::{Config, Error, Service, ServiceParts};
-use gateway::store::{DispatchCursor, Retention};
+use gateway::store::Retention;
 
+use crate::dispatch::claim;
 use crate::harness::{Backend, On};
 use crate::on_both;
 
@@ -191,9 +192,8 @@ on_both!(the_background_loops_work_for_every_tenant, |on| async move {
         all.extend(create(&service, tenant, 2).await);
     }
     let claimed = async || {
-        let claimed = store.claim_ready(100, std::time::Duration::ZERO, DispatchCursor::default()).await;
-        let mut ids: Vec<OrderId> =
-            claimed.unwrap().unwrap().back.iter().map(|order| order.order_id).collect();
+        let claimed = claim(store, 100, std::time::Duration::ZERO).await;
+        let mut ids: Vec<OrderId> = claimed.unwrap().back.iter().map(|order| order.order_id).collect();
         ids.sort_unstable();
         ids
     };

@@ -10,7 +10,7 @@ use super::known::{Expected, Known};
 use super::steps::{Ask, Step, outcome};
 use super::{GUARD, LEASE, RETRY};
 use crate::{
-    ClaimLimits, CommandOutcome, CreateRequest, DispatchCursor, ExpiredClaims, Idempotency, InsertOutcome,
+    ClaimLimits, CommandOutcome, CreateRequest, DueTenants, ExpiredClaims, Idempotency, InsertOutcome,
     NewOrder, Options, Store, request_hash,
 };
 
@@ -265,12 +265,14 @@ impl World {
             assert!(order.status == Status::Pending && order.guarded <= later, "its guard is not over");
         }
         self.store.release_unstarted(expired.unstarted).await.unwrap();
-        let claimed = self.store.claim_ready(limit, GUARD, DispatchCursor::default()).await.unwrap();
+        let mut tenants = DueTenants::default();
+        let claimed = self.store.claim_fairly(limit, GUARD, &mut tenants).await.unwrap();
         assert_eq!(claimed.is_none(), self.paused, "nothing is dispatched during a pause");
-        let claimed = claimed.unwrap_or_default();
+        let claimed = claimed.unwrap_or_default().claimed;
         let later = self.store.now();
-        assert!(claimed.front.len() + claimed.back.len() <= limit as usize);
-        let jobs: Vec<_> = claimed.front.iter().chain(&claimed.back).collect();
+        let jobs: Vec<_> =
+            claimed.iter().flat_map(|claimed| claimed.front.iter().chain(&claimed.back)).collect();
+        assert!(jobs.len() <= limit as usize);
         for job in &jobs {
             let order = self.orders.iter_mut().find(|order| order.id == job.order_id).unwrap();
             assert_eq!(order.status, Status::Pending);
