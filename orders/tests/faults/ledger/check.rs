@@ -97,14 +97,26 @@ pub(crate) fn check(ledger: &Ledger, orders: &[StoredOrder], poisoned: impl Fn(&
             }
         }
     }
+    let mut logged: BTreeMap<&str, Vec<(i64, String)>> = BTreeMap::new();
+    for (id, sequence, status) in &ledger.logged {
+        logged.entry(id).or_default().push((*sequence, status.clone()));
+    }
     let mut creates = BTreeSet::new();
     for order in orders {
+        let (events, logged) = (&order.events, logged.remove(order.id.as_str()).unwrap_or_default());
+        if logged != *events {
+            let id = &order.id;
+            verdict.wrong.push(format!("{id} has the events {events:?}, the event log has {logged:?}"));
+        }
         verdict.extra_attempts += (order.attempt - 1).max(0);
         verdict.wrong.extend(differences(ledger, order, poisoned(&order.reference)));
         if !creates.insert(&order.reference) {
             verdict.duplicated += 1;
             verdict.wrong.push(format!("{} has more than one order", order.reference));
         }
+    }
+    for id in logged.keys() {
+        verdict.wrong.push(format!("{id} is in the event log and is missing"));
     }
     for id in ledger.watched.keys().filter(|id| !by_id.contains_key(id.as_str())) {
         verdict.wrong.push(format!("{id} was watched and is missing"));
@@ -168,27 +180,32 @@ mod tests {
         ledger
     }
 
-    fn checked(ledger: &Ledger, orders: &[StoredOrder]) -> Verdict {
-        check(ledger, orders, |_| false)
+    /// Compares with an event log that has all events.
+    fn checked(mut ledger: Ledger, orders: &[StoredOrder]) -> Verdict {
+        for order in orders {
+            let event = |(sequence, status): &(i64, String)| (order.id.clone(), *sequence, status.clone());
+            ledger.logged.extend(order.events.iter().map(event));
+        }
+        check(&ledger, orders, |_| false)
     }
 
     #[test]
     fn stored_orders_match_the_ledger() {
-        let verdict = checked(&ledger(), &[completed("1", "a"), completed("2", "without a response")]);
+        let verdict = checked(ledger(), &[completed("1", "a"), completed("2", "without a response")]);
         assert_eq!((verdict.finished, verdict.lost, verdict.duplicated), (1, 0, 0));
         assert!(verdict.wrong.is_empty(), "{:?}", verdict.wrong);
     }
 
     #[test]
     fn missing_or_unfinished_order_is_lost() {
-        assert_eq!(checked(&ledger(), &[]).lost, 1);
+        assert_eq!(checked(ledger(), &[]).lost, 1);
         let waiting = StoredOrder { status: "pending".to_owned(), ..completed("1", "a") };
-        assert_eq!(checked(&ledger(), &[waiting]).lost, 1);
+        assert_eq!(checked(ledger(), &[waiting]).lost, 1);
     }
 
     #[test]
     fn second_order_of_a_create_is_a_duplicate() {
-        assert_eq!(checked(&ledger(), &[completed("1", "a"), completed("2", "a")]).duplicated, 1);
+        assert_eq!(checked(ledger(), &[completed("1", "a"), completed("2", "a")]).duplicated, 1);
     }
 
     #[test]
@@ -212,7 +229,24 @@ mod tests {
             (ledger(), vec![failed]),
             (ledger(), vec![completed("1", "b")]),
         ] {
-            assert!(!checked(&ledger, &orders).wrong.is_empty());
+            assert!(!checked(ledger, &orders).wrong.is_empty());
         }
+    }
+
+    #[test]
+    fn the_event_log_has_each_event_once_and_in_order() {
+        let order = || [completed("1", "a")];
+        let all: Vec<_> =
+            order()[0].events.iter().map(|(n, status)| ("1".to_owned(), *n, status.clone())).collect();
+        let found = |logged: &[usize]| {
+            let logged = logged.iter().map(|n| all[*n].clone()).collect();
+            check(&Ledger { logged, ..ledger() }, &order(), |_| false).wrong.len()
+        };
+        assert_eq!(found(&[0, 1, 2]), 0);
+        for logged in [&[][..], &[0, 1], &[0, 2], &[1, 0, 2], &[0, 1, 1, 2]] {
+            assert_eq!(found(logged), 1, "{logged:?}");
+        }
+        let unknown = Ledger { logged: vec![("2".to_owned(), 1, "pending".to_owned())], ..Ledger::default() };
+        assert_eq!(check(&unknown, &[], |_| false).wrong.len(), 1);
     }
 }

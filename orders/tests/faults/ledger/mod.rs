@@ -1,11 +1,12 @@
 //! Clients that create orders at a limited rate over all gateways, and record the responses in a ledger. Subscribers watch
-//! some of the orders.
+//! some of the orders, and a reader takes all events from the event log.
 //!
 //! Every second client sends an `Idempotency-Key`, and repeats its create until the order is accepted. The others repeat
 //! only after a failed connect, so each create has at most one order. The external reference identifies the create.
 
 mod check;
 mod client;
+mod log_reader;
 mod subscriber;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,8 @@ pub(crate) struct Ledger {
     pub(crate) slowest: Duration,
     /// The events that each subscriber received, by the id of the order.
     pub(crate) watched: BTreeMap<String, Vec<(i64, String)>>,
+    /// The events that the reader of the event log received: order, sequence and status.
+    pub(crate) logged: Vec<(String, i64, String)>,
     /// The start of the latest request of each gateway with a 201.
     pub(crate) works_since: Vec<Option<Instant>>,
     /// Differences that no fault permits.
@@ -72,6 +75,8 @@ struct Shared {
     stop: AtomicBool,
     /// Whether subscribers stop to reconnect.
     stop_subscribers: AtomicBool,
+    /// Whether all orders are final.
+    log_is_complete: AtomicBool,
     http: reqwest::Client,
     ledger: Mutex<Ledger>,
     subscribers: Mutex<JoinSet<()>>,
@@ -87,10 +92,12 @@ impl Clients {
             removed: gateways.iter().map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
             stop_subscribers: AtomicBool::new(false),
+            log_is_complete: AtomicBool::new(false),
             http,
             ledger: Mutex::new(Ledger { works_since: vec![None; gateways.len()], ..Ledger::default() }),
             subscribers: Mutex::default(),
         });
+        shared.subscribers.lock().unwrap().spawn(log_reader::run(shared.clone()));
         let mut tasks = JoinSet::new();
         for number in 0..CLIENTS {
             tasks.spawn(client::run(shared.clone(), number));
@@ -161,6 +168,7 @@ impl Clients {
     /// Waits until every subscriber has received the final status of its order. After a timeout the others record the
     /// events that they have.
     pub(crate) async fn wait_for_subscribers(&self) {
+        self.shared.log_is_complete.store(true, Ordering::Relaxed);
         let mut subscribers = std::mem::take(&mut *self.shared.subscribers.lock().unwrap());
         let ends = async {
             while let Some(subscriber) = subscribers.join_next().await {
