@@ -12,7 +12,7 @@ use super::isolate::select_orders;
 use super::owner::Owner;
 use super::rows::NEVER;
 use super::statement::Statement;
-use super::{Error, Store, columns, timeline};
+use super::{Error, Store, columns, event_log, rows, timeline};
 
 /// A column that an operator sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,6 +244,16 @@ async fn readable(connection: &mut Connection, id: OrderId) -> Result<(), Error>
     rows.iter().next().map_or(Ok(()), |row| columns::order(&row).map(drop))
 }
 
+/// Appends the latest event of an order to the event log, if it can be read.
+async fn log_latest(connection: &mut Connection, id: OrderId, now: Timestamp) -> Result<(), Error> {
+    let mut sql = Statement::new("SELECT version FROM orders WHERE id = ?");
+    sql.bind(id);
+    let found = sql.fetch(connection).await?;
+    let Some(version) = found.first().and_then(|row| rows::number::<u32>(row, 0).ok()) else { return Ok(()) };
+    let latest = timeline::after(connection, &[(id, version.saturating_sub(1))], &Owner::Any).await?;
+    event_log::append(connection, &latest.events, now).await
+}
+
 /// Writes the status and its event, whatever the other columns contain.
 async fn mark_as_failed(
     connection: &mut Connection,
@@ -271,6 +281,7 @@ async fn mark_as_failed(
         return Ok(Repaired::Final);
     }
     remove_repeated(connection, id).await?;
+    log_latest(connection, id, now).await?;
     match readable(connection, id).await {
         Ok(()) => Ok(Repaired::Failed),
         Err(error) if error.cause().is_some() => Ok(Repaired::FailedUnreadable(detail(error))),

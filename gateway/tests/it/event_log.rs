@@ -37,7 +37,7 @@ async fn apply(store: &Store, ids: &[OrderId], command: impl Fn() -> Command) {
 }
 
 /// Numbers all events that are committed.
-async fn number(store: &Store) -> LogEnds {
+pub(crate) async fn number(store: &Store) -> LogEnds {
     loop {
         let numbered = store.number_events().await.unwrap();
         if !numbered.more {
@@ -47,7 +47,7 @@ async fn number(store: &Store) -> LogEnds {
 }
 
 /// Reads everything after a position, and checks that the positions have no gaps.
-async fn read(store: &Store, mut after: u64) -> Vec<LoggedEvent> {
+pub(crate) async fn read(store: &Store, mut after: u64) -> Vec<LoggedEvent> {
     let mut all = Vec::new();
     loop {
         let LogPage::Events(events) = store.read_event_log(after).await.unwrap() else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::OrderId;
+use domain::{OrderId, Principal, Status};
 use gateway::Config;
 use gateway::store::{ClaimLimits, Repaired};
 use proto::v1;
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::defective_rows::{damage, forgotten, run};
 use crate::dispatch::claim;
+use crate::event_log;
 use crate::harness::{Backend, On};
 use crate::on_both;
 use crate::workers::{Worker, lease};
@@ -108,6 +109,19 @@ on_both!(an_order_with_a_defect_in_any_column_can_be_marked_as_failed, |on| asyn
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // The event log has the failure of each order whose events can be read.
+    event_log::number(store).await;
+    let logged = event_log::read(store, 0).await.into_iter().map(|logged| logged.event);
+    let failed: BTreeSet<String> = logged
+        .filter(|event| event.status == Status::Failed && event.reason.as_deref() == Some("by Ann"))
+        .map(|event| event.order_id.to_string())
+        .collect();
+    for id in bad {
+        let events = store.events_after(&Principal::anonymous(), &[(id.parse().unwrap(), 0)]).await.unwrap();
+        let is_failed = events.last().is_some_and(|event| event.status == Status::Failed);
+        assert!(failed.contains(id) || !is_failed, "{id}: {events:?}");
+    }
+    assert!(failed.len() > bad.len() / 2, "{failed:?}");
     // Only the other orders are dispatched, and none is claimed or parked.
     assert_eq!(store.parked().await.unwrap(), 0);
     let overdue = store.expired_claims(100, ClaimLimits::default()).await.unwrap();
