@@ -199,6 +199,12 @@ error_codes! {
         "Events are missing for this reader. Read the present orders, and continue after the oldest cursor, which the error names.";
     EventLogDisabled "event_log_disabled" Conflict [Rest GraphQl Grpc] retryable: false
         "The gateway has no event log" "Operators: `--events on` writes one.";
+    ReaderBehind "reader_behind" Conflict [Grpc] retryable: false
+        "The reader of the event log has committed a later cursor"
+        "Another process may use the same name. Continue after the committed cursor, or set `rewind` to read events again.";
+    ReaderLimit "reader_limit" Conflict [Grpc] retryable: false
+        "The tenant has too many named readers of the event log"
+        "Use the name of an existing reader, or remove one with `RemoveReader`.";
     OrderUnreadable "order_unreadable" Conflict [Rest GraphQl Grpc] retryable: false
         "The stored order cannot be read"
         "Tell the operators the id. Operators: `orders doctor` names the reason, `orders repair` repairs the order or marks it as failed.";

@@ -98,7 +98,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         store,
         tracking,
         feed: feed.clone(),
-        event_log,
+        event_log: event_log.clone(),
         queue: queue.clone(),
         health: health.clone(),
         context: context.clone(),
@@ -108,6 +108,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         // Moved, because the batches end when the last clone of the use cases is dropped.
         orders,
         feed,
+        event_log,
         health,
         context: context.clone(),
     };

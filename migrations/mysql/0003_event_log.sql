@@ -32,3 +32,14 @@ CREATE TABLE event_log_ends (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 INSERT IGNORE INTO event_log_ends (single, first_position, next_position, bytes) VALUES (1, 1, 1, 0);
+
+-- The named readers: the cursor up to which each has applied the events.
+CREATE TABLE event_readers (
+    -- '*' for the readers of callers for all tenants.
+    tenant_id  VARCHAR(64) NOT NULL,
+    name       VARCHAR(64) NOT NULL,
+    -- The position of the last event that was applied; 0 before the first.
+    position   BIGINT      NOT NULL,
+    changed_at BIGINT      NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

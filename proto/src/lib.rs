@@ -19,5 +19,11 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The response metadata key of the error code.
 pub const ERROR_METADATA: &str = "orders-error";
 
+/// The response metadata key of the oldest cursor, beside `cursor_expired`.
+pub const OLDEST_CURSOR_METADATA: &str = "orders-oldest-cursor";
+
+/// The response metadata key of the committed cursor, beside `reader_behind`.
+pub const COMMITTED_CURSOR_METADATA: &str = "orders-committed-cursor";
+
 /// The maximum number of leases or reports in one message of the `Work` stream.
 pub const MAX_BATCH: usize = 1_000;

@@ -44,6 +44,9 @@ const WATCH_ORDER: StreamKind = StreamKind::new("watch_order");
 /// Health and reflection.
 const SERVICE: StreamKind = StreamKind::new("service");
 
+/// A unary call that may wait: it then counts as a stream, and ends with its credential.
+const READ_EVENTS: &str = "/orders.v1.Events/Read";
+
 /// Applies the limits to the routes.
 pub(super) fn limited(routes: Router, server: &Server) -> Router {
     let server = server.clone();
@@ -142,6 +145,7 @@ fn call_access(path: &str) -> CallAccess {
         "/orders.v1.OrderService/Work" | "/orders.v1.OrderService/UpdateStatus" => {
             CallAccess::Scope(Scope::Work)
         }
+        _ if path.starts_with("/orders.v1.Events/") => CallAccess::Scope(Scope::EventsRead),
         _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => {
             CallAccess::Public
         }
@@ -159,15 +163,20 @@ fn run_call(
         Ok(stream) => stream,
         Err(problem) => return Either::Left(std::future::ready(refusal(&problem))),
     };
-    // A public call has no principal. The credential of a unary call is not needed again, and the stream of a worker
-    // ends itself.
+    // A public call has no principal. The credential of a unary call that does not wait is not needed again, and the
+    // stream of a worker ends itself.
     let is_bound =
         kind != Some(WORK) && stream.is_some() && request.extensions().get::<Arc<Principal>>().is_some();
     let credential = || Credential::of(request.headers(), request.extensions());
     let bound = is_bound.then(|| (server.auth.clone(), credential()));
-    if kind == Some(WORK) {
+    let may_wait = request.uri().path() == READ_EVENTS;
+    if kind == Some(WORK) || may_wait {
         let credential = credential();
         request.extensions_mut().insert(credential);
+    }
+    if may_wait {
+        let client = Client::from(request.extensions(), request.headers(), &server.limits);
+        request.extensions_mut().insert(client);
     }
     let held = HeldBytes::new(&server.buffers.bodies);
     request.extensions_mut().insert(held.clone());
@@ -247,12 +256,13 @@ mod tests {
 
     /// A method of a service that is added later needs a principal, and a decision here if it needs a scope.
     #[test]
-    fn every_call_of_a_worker_needs_its_scope() {
+    fn every_call_needs_its_scope() {
         for (method, access) in [
             ("orders.v1.OrderService/Work", CallAccess::Scope(Scope::Work)),
             ("orders.v1.OrderService/UpdateStatus", CallAccess::Scope(Scope::Work)),
             ("orders.v1.OrderService/GetOrder", CallAccess::Principal),
             ("orders.v1.OrderService/WatchOrder", CallAccess::Principal),
+            ("orders.v1.Events/Read", CallAccess::Scope(Scope::EventsRead)),
             ("orders.v1.OrderService/Later", CallAccess::Principal),
             ("grpc.health.v1.Health/Check", CallAccess::Public),
         ] {

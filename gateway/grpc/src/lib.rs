@@ -1,10 +1,11 @@
 //! The gRPC API for processors, and for workers in other languages.
 //!
 //! [`order_service`] serves single calls: status changes and reads. [`worker_stream`] serves the stream of a worker that
-//! runs many orders at once. Both call the use cases and decide nothing. [`gateway_http::server`] serves the routes;
+//! runs many orders at once, and [`event_service`] the event log. They call the use cases and decide nothing. [`gateway_http::server`] serves the routes;
 //! [`call_limits`] contains the limits of a call.
 
 mod call_limits;
+mod event_service;
 mod lease_tokens;
 mod message_body;
 mod order_service;
@@ -19,6 +20,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use proto::v1::events_server::EventsServer;
 use proto::v1::order_service_server::OrderServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -55,10 +57,11 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Returns the services of the gRPC port: orders, health and reflection.
+/// Returns the services of the gRPC port: orders, the event log, health and reflection.
 pub async fn router(state: &State) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrderServiceServer<order_service::Service>>().await;
+    health.set_serving::<EventsServer<event_service::Service>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -72,10 +75,12 @@ pub async fn router(state: &State) -> Router {
         departing.cancelled().await;
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<OrderServiceServer<order_service::Service>>().await;
+        health.set_not_serving::<EventsServer<event_service::Service>>().await;
     });
     let service = OrderServiceServer::new(order_service::Service::new(state.clone()))
         .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
-    let mut routes = Routes::new(service).add_service(health_service);
+    let events = EventsServer::new(event_service::Service::new(state.clone()));
+    let mut routes = Routes::new(service).add_service(events).add_service(health_service);
     if state.config.reflection {
         routes = routes.add_service(v1).add_service(v1alpha);
     }

@@ -80,12 +80,12 @@ impl OrderService for Service {
 }
 
 /// Turns a panic into the error of its call.
-async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+pub(super) async fn contained<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     panics::catch_async("grpc", call).await.unwrap_or_else(|panicked| Err(to_status(panicked.into())))
 }
 
 /// Returns the caller of a request, which the limits of the call have authenticated.
-fn caller(extensions: &Extensions) -> Result<Arc<Principal>, Status> {
+pub(super) fn caller(extensions: &Extensions) -> Result<Arc<Principal>, Status> {
     auth::principal(extensions).map_err(|problem| from_problem(&problem))
 }
 

@@ -2,6 +2,7 @@
 
 use gateway_http::context::Context;
 use gateway_service::HealthMonitor;
+use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
 use gateway_service::orders::Orders;
 
@@ -31,6 +32,8 @@ pub struct State {
     pub orders: Orders,
     /// The live feed.
     pub feed: Feed,
+    /// The events of all orders.
+    pub event_log: EventLog,
     /// Counts the connected workers.
     pub health: HealthMonitor,
     /// The limits, the tasks and the shutdown signals of the server.

@@ -49,6 +49,16 @@ pub(super) fn to_status(error: Error) -> Status {
     if let Some(wait) = error.retry_after() {
         push_back(&mut refused, wait);
     }
+    let cursor = match &error {
+        Error::CursorExpired(oldest) => Some((proto::OLDEST_CURSOR_METADATA, oldest)),
+        Error::ReaderBehind(committed) => Some((proto::COMMITTED_CURSOR_METADATA, committed)),
+        _ => None,
+    };
+    if let Some((key, cursor)) = cursor
+        && let Ok(cursor) = MetadataValue::try_from(cursor.to_string())
+    {
+        refused.metadata_mut().insert(key, cursor);
+    }
     refused
 }
 

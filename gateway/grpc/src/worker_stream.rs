@@ -367,6 +367,8 @@ impl Session {
             | Error::TooManyOpen { .. }
             | Error::CursorExpired(_)
             | Error::EventLogDisabled
+            | Error::ReaderBehind(_)
+            | Error::ReaderLimit
             | Error::OutcomeUnknown(_) => return Err(error),
         };
         let lease = Some(v1::Lease::new(id, token));

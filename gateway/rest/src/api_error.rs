@@ -57,6 +57,8 @@ impl From<Error> for ApiError {
             Error::CursorExpired(oldest) => problem.with("oldest", &oldest),
             Error::Forbidden(_)
             | Error::EventLogDisabled
+            | Error::ReaderBehind(_)
+            | Error::ReaderLimit
             | Error::Unavailable { .. }
             | Error::TooManyOpen { .. }
             | Error::KeyReused

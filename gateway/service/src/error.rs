@@ -8,6 +8,7 @@ use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
 use crate::event_log::EventCursor;
+use gateway_store::MAX_EVENT_READERS;
 
 /// The error of a use case. Clients may see its message; details for operators are logged at their source.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,6 +74,15 @@ pub enum Error {
     /// The event log is off.
     #[error("the gateway has no event log: its operators have turned it off")]
     EventLogDisabled,
+    /// A named reader has committed a later cursor than the given one.
+    #[error(
+        "the reader has already committed the later cursor {0}: another process may use the same name; set rewind to read \
+         events again"
+    )]
+    ReaderBehind(EventCursor),
+    /// The tenant has too many named readers.
+    #[error("there are {MAX_EVENT_READERS} named readers, which is the limit: remove one with RemoveReader")]
+    ReaderLimit,
     /// The stored row of the order is invalid; other orders are not affected.
     #[error("order {id} cannot be read ({detail}); its operators have to repair it")]
     Unreadable {
@@ -113,6 +123,8 @@ impl Error {
             Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
             Self::CursorExpired(_) => ErrorCode::CursorExpired,
             Self::EventLogDisabled => ErrorCode::EventLogDisabled,
+            Self::ReaderBehind(_) => ErrorCode::ReaderBehind,
+            Self::ReaderLimit => ErrorCode::ReaderLimit,
             Self::Unreadable { .. } => ErrorCode::OrderUnreadable,
             Self::OrderRefused => ErrorCode::OrderRefused,
             Self::Internal => ErrorCode::InternalError,
@@ -133,6 +145,8 @@ impl Error {
             | Self::Refused { .. }
             | Self::CursorExpired(_)
             | Self::EventLogDisabled
+            | Self::ReaderBehind(_)
+            | Self::ReaderLimit
             | Self::Unreadable { .. }
             | Self::OrderRefused
             | Self::Internal => None,

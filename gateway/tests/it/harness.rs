@@ -10,6 +10,7 @@ use domain::Status;
 use gateway::store::Options;
 use gateway::{Config, Parts, Store};
 use proto::v1;
+use proto::v1::events_client::EventsClient;
 use proto::v1::order_service_client::OrderServiceClient;
 use serde_json::{Value, json};
 use test_database::Database;
@@ -228,6 +229,10 @@ impl Gateway<'_> {
 
     pub(crate) async fn workers(&self) -> OrderServiceClient<Channel> {
         OrderServiceClient::connect(self.grpc.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn events(&self) -> EventsClient<Channel> {
+        EventsClient::connect(self.grpc.clone()).await.unwrap()
     }
 
     /// Creates an order over REST and returns its id.

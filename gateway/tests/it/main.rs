@@ -26,6 +26,8 @@ mod dispatch;
 #[cfg(test)]
 mod error_codes;
 #[cfg(test)]
+mod event_calls;
+#[cfg(test)]
 mod event_log;
 #[cfg(test)]
 mod event_pages;

@@ -42,6 +42,13 @@ fn messages() -> Vec<(String, Vec<u8>)> {
         (format!("{service}/Work"), work(envelope(2, 4, &field(1, &lease)))),
         (format!("{service}/Work"), work(envelope(2, 5, &report(2)))),
         (format!("{service}/Work"), work(envelope(2, 5, &report(3)))),
+        ("/orders.v1.Events/Read".to_owned(), framed(&[field(3, b"order.*"), number(6, 9)].concat())),
+        ("/orders.v1.Events/Read".to_owned(), framed(&[field(2, b"x"), number(7, 1)].concat())),
+        (
+            "/orders.v1.Events/Commit".to_owned(),
+            framed(&[field(1, b"x"), field(2, b"AVm0"), number(3, 1)].concat()),
+        ),
+        ("/orders.v1.Events/RemoveReader".to_owned(), framed(&field(1, b"x"))),
         ("/grpc.health.v1.Health/Check".to_owned(), framed(&field(1, b"orders.v1.OrderService"))),
         ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned(), framed(&field(7, b""))),
     ]

@@ -293,6 +293,8 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
         | Error::TooManyOpen { .. }
         | Error::CursorExpired(_)
         | Error::EventLogDisabled
+        | Error::ReaderBehind(_)
+        | Error::ReaderLimit
         | Error::Unavailable { .. }
         | Error::OutcomeUnknown(_)
         | Error::Unreadable { .. }

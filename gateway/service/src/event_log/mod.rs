@@ -6,6 +6,7 @@
 mod body;
 mod cursor;
 mod read;
+mod readers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::cursor::{EventCursor, InvalidEventCursor};
 pub use self::read::{EventPage, EventQuery, LogEvent, MAX_EVENTS};
+pub use self::readers::{InvalidReaderName, ReaderName};
 
 /// Minimum pause between two transactions that number events. More commits then share one.
 const NUMBERING_PAUSE: Duration = Duration::from_millis(20);

@@ -184,11 +184,11 @@ impl EventLog {
         }
     }
 
-    fn expired(&self, first: u64) -> Error {
+    pub(super) fn expired(&self, first: u64) -> Error {
         Error::CursorExpired(self.cursor(first.saturating_sub(1)))
     }
 
-    fn cursor(&self, position: u64) -> EventCursor {
+    pub(super) fn cursor(&self, position: u64) -> EventCursor {
         EventCursor { installation: self.0.installation, position }
     }
 
