@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use domain::{Priority, TenantId, Timestamp};
+use domain::{Priority, Timestamp};
 use tokio::time::Instant;
 
 use super::ready::{Claimed, DispatchCursor, Share, ShareClaim};
@@ -29,7 +29,7 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 /// The position of dispatch among the tenants with due orders.
 #[derive(Debug, Default)]
 pub struct DueTenants {
-    /// The last tenant that was alone with due orders, or the default tenant.
+    /// The last tenant that was alone with due orders.
     alone: Option<String>,
     /// The position among its orders, while it is alone.
     cursor: DispatchCursor,
@@ -117,8 +117,11 @@ impl Store {
     ) -> Result<Option<FairClaim>, Error> {
         tenants.end_old_search();
         let is_new = tenants.found.is_none();
-        if is_new && !tenants.in_pages {
-            match self.claim_alone(tenants.alone(limit), visibility_timeout).await? {
+        if is_new
+            && !tenants.in_pages
+            && let Some(share) = tenants.alone(limit)
+        {
+            match self.claim_alone(share, visibility_timeout).await? {
                 ShareClaim::Paused => return Ok(None),
                 ShareClaim::Claimed(claimed) => return Ok(Some(tenants.claimed_alone(claimed))),
                 ShareClaim::Others => {}
@@ -223,9 +226,9 @@ impl DueTenants {
     }
 
     /// Returns the share of the tenant that may be alone with due orders.
-    fn alone(&self, limit: u32) -> Share {
-        let tenant = self.alone.clone().unwrap_or_else(|| TenantId::default().to_string());
-        Share { tenant, limit, waiting: [true; 3], cursor: self.cursor }
+    fn alone(&self, limit: u32) -> Option<Share> {
+        let tenant = self.alone.clone()?;
+        Some(Share { tenant, limit, waiting: [true; 3], cursor: self.cursor })
     }
 
     fn claimed_alone(&mut self, claimed: Vec<(Claimed, [bool; 3])>) -> FairClaim {

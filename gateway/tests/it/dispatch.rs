@@ -199,14 +199,17 @@ on_both!(a_scheduled_order_is_never_early, |on| async move {
 
 on_both!(a_dispatch_pass_continues_at_the_cursor_of_the_last_one, |on| async move {
     let backend = Backend::new(on).await;
-    let mut ids = insert(&backend, draft(), 3).await;
-    ids.extend(insert(&backend, draft(), 4).await);
+    let first = insert(&backend, draft(), 1).await;
     let mut tenants = DueTenants::default();
     let mut pass = async || {
         let pass = backend.store.claim_fairly(3, GUARD, &mut tenants).await.unwrap().unwrap();
         let [claimed] = &pass.claimed[..] else { panic!("{pass:?}") };
         (claimed.back.iter().map(|job| job.order_id).collect::<Vec<_>>(), pass.more)
     };
+    // From now on the tenant is assumed to be alone.
+    assert_eq!(pass().await, (first, false));
+    let mut ids = insert(&backend, draft(), 3).await;
+    ids.extend(insert(&backend, draft(), 4).await);
     assert_eq!(pass().await, (ids[..3].to_vec(), true));
     assert_eq!(pass().await, (ids[3..6].to_vec(), true));
     // An order that becomes ready before the cursor is found by the pass that begins at the beginning.
