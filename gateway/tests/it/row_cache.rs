@@ -54,8 +54,8 @@ on_both!(a_start_and_a_report_use_the_row_cache, |on| async move {
     let (lease, start) = start();
     let before = backend.store.statements();
     let started = apply(&backend.store, &ids, &start).await;
-    // One query for the pause, one for the orders.
-    assert_eq!(backend.store.statements() - before, 2);
+    // One statement for the pause, one for the orders, one for the event log.
+    assert_eq!(backend.store.statements() - before, 3);
     let stored = backend.store.orders(&domain::Principal::anonymous(), &ids).await.unwrap();
     for (id, applied) in ids.iter().zip(started) {
         let CommandOutcome::Changed { order: Some(order), .. } = applied else { panic!("{applied:?}") };
@@ -67,7 +67,7 @@ on_both!(a_start_and_a_report_use_the_row_cache, |on| async move {
     }
     let before = backend.store.statements();
     let finished = apply(&backend.store, &ids, &finish(lease)).await;
-    assert_eq!(backend.store.statements() - before, 1);
+    assert_eq!(backend.store.statements() - before, 2);
     assert!(finished.iter().all(|applied| matches!(applied, CommandOutcome::Changed { .. })));
     // A repeated command is decided by the rows.
     let again = apply(&backend.store, &ids, &finish(lease)).await;
