@@ -17,7 +17,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
-use crate::status::{refuse, to_status};
+use crate::status::{invalid, refuse, to_status};
 use gateway_http::buffer_limits::{Budget, ReadDeadline};
 use gateway_http::chunked_buffer::ChunkedBuffer;
 use gateway_service::Error;
@@ -81,6 +81,8 @@ pub(super) struct MessageBody {
     missing: usize,
     /// The part of an incomplete message that has arrived.
     incomplete: ChunkedBuffer,
+    /// Whether a message was passed on.
+    has_message: bool,
     read_deadline: Option<ReadDeadline>,
     /// Runs while the body expects bytes.
     timer: Option<Pin<Box<Sleep>>>,
@@ -97,6 +99,7 @@ impl MessageBody {
             prefix_length: 0,
             missing: 0,
             incomplete: ChunkedBuffer::default(),
+            has_message: false,
             read_deadline: None,
             timer: None,
         }
@@ -198,7 +201,10 @@ impl hyper::body::Body for MessageBody {
             return match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => match this.take_complete(data).transpose() {
-                        Some(complete) => Poll::Ready(Some(complete.map(Frame::data))),
+                        Some(complete) => {
+                            this.has_message = true;
+                            Poll::Ready(Some(complete.map(Frame::data)))
+                        }
                         None => continue,
                     },
                     Err(trailers) => Poll::Ready(Some(Ok(trailers))),
@@ -206,9 +212,13 @@ impl hyper::body::Body for MessageBody {
                 Poll::Ready(Some(Err(error))) => {
                     Poll::Ready(Some(Err(Status::from_error(error.into_inner()))))
                 }
-                // tonic reports the incomplete message.
+                // tonic would report an internal error.
                 Poll::Ready(None) if !this.incomplete.is_empty() => {
-                    Poll::Ready(Some(Ok(Frame::data(this.incomplete.joined().into()))))
+                    this.incomplete = ChunkedBuffer::default();
+                    Poll::Ready(Some(Err(invalid("the body ended in the middle of a message"))))
+                }
+                Poll::Ready(None) if this.limits.unary && !std::mem::replace(&mut this.has_message, true) => {
+                    Poll::Ready(Some(Err(invalid("the call has no message"))))
                 }
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => {
@@ -220,7 +230,7 @@ impl hyper::body::Body for MessageBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incomplete.is_empty() && self.body.is_end_stream()
+        self.incomplete.is_empty() && (self.has_message || !self.limits.unary) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -301,9 +311,14 @@ mod tests {
         let begun = [message(3), vec![0, 0]].concat();
         let mut messages = MessageBody::new(body(vec![begun.clone()]), LIMITS, &HeldBytes::new(&budget));
         assert_eq!(messages.frame().await.unwrap().unwrap().into_data().unwrap(), message(3));
-        // When the client ends the body, the incomplete message is passed on.
-        let messages = MessageBody::new(Body::from(begun), LIMITS, &HeldBytes::new(&budget));
-        assert_eq!(messages.collect().await.unwrap().to_bytes().len(), 10);
+        // When the client ends the body, the incomplete message is an error, as is a unary call without one.
+        let unary = MessageLimits { unary: true, ..LIMITS };
+        for (bytes, limits) in [(begun, LIMITS), (vec![0, 0, 0, 0, 50], unary), (Vec::new(), unary)] {
+            let messages = MessageBody::new(Body::from(bytes), limits, &HeldBytes::new(&budget));
+            assert_eq!(messages.collect().await.unwrap_err().code(), Code::InvalidArgument);
+        }
+        let messages = MessageBody::new(Body::from(message(3)), unary, &HeldBytes::new(&budget));
+        assert_eq!(messages.collect().await.unwrap().to_bytes(), message(3));
     }
 
     #[tokio::test(start_paused = true)]
