@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, eventually};
 
 /// Gauges that count, and therefore have no unit.
-const DIMENSIONLESS: [&str; 14] = [
+const DIMENSIONLESS: [&str; 15] = [
+    "orders_event_log_events",
     "orders_gateways",
     "orders_graphql_subscriptions",
     "orders_graphql_websockets",
