@@ -46,6 +46,38 @@ impl SecretFiles {
         }));
     }
 
+    /// Adds files that `read` reads together. `apply` gets each changed value on a thread that it may block.
+    pub(crate) fn add_together<T: PartialEq + Send + 'static, R: fmt::Display, E: fmt::Display>(
+        &mut self,
+        settings: &'static str,
+        present: T,
+        read: impl Fn() -> Result<T, R> + Send + Sync + 'static,
+        apply: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
+    ) {
+        let current = Mutex::new(present);
+        self.0.push(Box::new(move || {
+            let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+            let applied = match read() {
+                Ok(same) if same == *current => return,
+                Ok(changed) => apply(&changed).map(|()| changed).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match applied {
+                Ok(changed) => {
+                    *current = changed;
+                    tracing::info!(settings, "the changed files are in use");
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        settings,
+                        error,
+                        "failed to use changed files, the previous ones stay in use"
+                    );
+                }
+            }
+        }));
+    }
+
     /// Returns whether no file was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

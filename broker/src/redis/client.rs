@@ -37,9 +37,17 @@ pub(super) struct Keys {
     pub(super) channel: String,
 }
 
+/// The URL with its password, and the certificates.
+#[derive(Clone)]
+struct Source {
+    url: String,
+    certificates: RedisCertificates,
+}
+
 struct Shared {
     connections: watch::Sender<Arc<Connections>>,
-    certificates: Arc<RedisCertificates>,
+    /// What the present connections are made from.
+    source: Mutex<Source>,
     /// The time of the latest successful write check.
     writable_at: Mutex<Option<Instant>>,
 }
@@ -65,20 +73,21 @@ impl Redis {
         prefix: &str,
         certificates: RedisCertificates,
     ) -> Result<Self, Error> {
-        let connections = Connections::new(url, &certificates)?;
+        let source = Source { url: url.to_owned(), certificates };
         let keys = Keys {
             queue: format!("{prefix}:queue"),
             workers: format!("{prefix}:workers"),
             installations: format!("{prefix}:installations"),
             channel: format!("{prefix}:events"),
         };
-        Ok(Self::from_parts(connections, Arc::new(keys), Arc::new(certificates)))
+        Self::from_source(source, Arc::new(keys))
     }
 
-    fn from_parts(connections: Connections, keys: Arc<Keys>, certificates: Arc<RedisCertificates>) -> Self {
+    fn from_source(source: Source, keys: Arc<Keys>) -> Result<Self, Error> {
+        let connections = Connections::new(&source.url, &source.certificates)?;
         let connections = watch::Sender::new(Arc::new(connections));
-        let writable_at = Mutex::new(None);
-        Self { keys, shared: Arc::new(Shared { connections, certificates, writable_at }) }
+        let (source, writable_at) = (Mutex::new(source), Mutex::new(None));
+        Ok(Self { keys, shared: Arc::new(Shared { connections, source, writable_at }) })
     }
 
     /// Replaces the server, the user and the password, for all clones.
@@ -89,12 +98,27 @@ impl Redis {
     /// # Errors
     /// As [`Redis::new`] and [`Redis::check`]; the present connections then stay in use.
     pub async fn replace_url(&self, url: &str) -> Result<(), Error> {
-        let certificates = &self.shared.certificates;
-        let connections = Connections::new(url, certificates)?;
-        let candidate = Self::from_parts(connections, self.keys.clone(), certificates.clone());
+        self.replace(Source { url: url.to_owned(), ..self.source() }).await
+    }
+
+    /// Replaces the certificates, for all clones, as [`Self::replace_url`] replaces the URL.
+    ///
+    /// # Errors
+    /// As [`Self::replace_url`].
+    pub async fn replace_certificates(&self, certificates: RedisCertificates) -> Result<(), Error> {
+        self.replace(Source { certificates, ..self.source() }).await
+    }
+
+    async fn replace(&self, source: Source) -> Result<(), Error> {
+        let candidate = Self::from_source(source.clone(), self.keys.clone())?;
         candidate.check().await?;
+        *self.shared.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
         self.shared.connections.send_replace(candidate.connections());
         Ok(())
+    }
+
+    fn source(&self) -> Source {
+        self.shared.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the present connections.

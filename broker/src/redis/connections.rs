@@ -18,7 +18,7 @@ const MAX_COMMAND_CONNECTIONS: usize = 8;
 const MAX_PULL_CONNECTIONS: usize = 64;
 
 /// Certificates for `rediss://`, in PEM form.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RedisCertificates {
     /// The trusted authorities, in place of those of the system.
     pub authorities: Option<Vec<u8>>,

@@ -41,7 +41,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     let handler = work.order_handler(&mut secret_files)?;
     let redis = settings.redis.client()?;
     if let Some(redis) = &redis {
-        settings.redis.add_file(redis, &mut secret_files);
+        settings.redis.add_files(redis, &mut secret_files)?;
     }
     let Some(mut prepared) = PreparedGateway::new(&settings, config, secret_files).await? else {
         return Ok(());

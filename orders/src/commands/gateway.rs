@@ -11,7 +11,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
     let config = settings.config(&shutdown_delay, &process)?;
     let redis = settings.redis.required_client()?;
     let mut secret_files = SecretFiles::default();
-    settings.redis.add_file(&redis, &mut secret_files);
+    settings.redis.add_files(&redis, &mut secret_files)?;
     let Some(mut prepared) = PreparedGateway::new(&settings, config, secret_files).await? else {
         return Ok(());
     };

@@ -37,7 +37,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let mut secret_files = SecretFiles::default();
     let handler = args.work.order_handler(&mut secret_files)?;
     let redis = args.redis.required_client()?;
-    args.redis.add_file(&redis, &mut secret_files);
+    args.redis.add_files(&redis, &mut secret_files)?;
     let gateways = args.gateways.urls();
     let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
     gateway::metrics::install();

@@ -1,6 +1,7 @@
 //! MariaDB and Redis with certificates of a private authority.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use test_certificates::{Authority, Leaf};
 
@@ -23,29 +24,7 @@ async fn servers_with_a_private_authority_are_used_and_others_are_not() {
     let options = options.map(|(option, file)| format!("--{option}={}", path(file)));
     let mariadb = MariaDb::start_with(&options.each_ref().map(String::as_str)).await;
     let port = Port::claim();
-    let mut redis = killed_with_test("redis-server");
-    redis
-        .args([
-            "--port",
-            "0",
-            "--tls-port",
-            &port.number.to_string(),
-            "--tls-auth-clients",
-            "yes",
-            "--save",
-            "",
-        ])
-        .args([
-            "--tls-ca-cert-file",
-            "ca.crt",
-            "--tls-cert-file",
-            "server.crt",
-            "--tls-key-file",
-            "server.key",
-        ])
-        .current_dir(folder.path());
-    let mut redis = Process::start(redis, "Redis");
-    redis.wait_for_stdout("its readiness", |line| line.contains("Ready to accept").then_some(())).await;
+    let mut redis = start_redis(folder.path(), port.number, "ca.crt").await;
 
     let database = |ca: &str| format!("{}?ssl-mode=VERIFY_IDENTITY&ssl-ca={}", mariadb.url(), path(ca));
     let redis_url = format!("rediss://localhost:{}", port.number);
@@ -60,6 +39,24 @@ async fn servers_with_a_private_authority_are_used_and_others_are_not() {
     let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let mut dev = Process::start(command(folder.path(), &arguments, &variables), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
+    let order = api.create_id().await;
+    api.wait_for_status(&order, "completed").await;
+
+    // A certificate that the server does not accept is not used.
+    let next = Authority::new("next");
+    std::fs::write(path("next.crt"), next.pem()).expect("it is ours");
+    next.issue(&Leaf::client("gateway")).write(folder.path(), "client");
+    dev.signal("HUP");
+    dev.wait_for_log("the refusal", |line| line.contains("the previous ones stay in use").then_some(()))
+        .await;
+    let order = api.create_id().await;
+    api.wait_for_status(&order, "completed").await;
+    // The server accepts certificates of the next authority only.
+    redis.kill();
+    redis.wait().await;
+    let _redis = start_redis(folder.path(), port.number, "next.crt").await;
+    dev.signal("HUP");
+    dev.wait_for_log("the change", |line| line.contains("the changed files are in use").then_some(())).await;
     let order = api.create_id().await;
     api.wait_for_status(&order, "completed").await;
     dev.terminate();
@@ -84,4 +81,23 @@ async fn servers_with_a_private_authority_are_used_and_others_are_not() {
     let plain = run(folder.path(), &["dev"], &variables).await;
     let error = String::from_utf8_lossy(&plain.stderr).into_owned();
     assert!(plain.status.code() == Some(2) && error.contains("use rediss://"), "{error}");
+}
+
+/// Starts Redis with TLS, which accepts clients with a certificate of an authority.
+async fn start_redis(folder: &Path, port: u16, clients: &str) -> Process {
+    let mut redis = killed_with_test("redis-server");
+    redis
+        .args(["--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "yes", "--save", ""])
+        .args([
+            "--tls-ca-cert-file",
+            clients,
+            "--tls-cert-file",
+            "server.crt",
+            "--tls-key-file",
+            "server.key",
+        ])
+        .current_dir(folder);
+    let mut redis = Process::start(redis, "Redis");
+    redis.wait_for_stdout("its readiness", |line| line.contains("Ready to accept").then_some(())).await;
+    redis
 }

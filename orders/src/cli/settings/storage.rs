@@ -129,7 +129,7 @@ pub(crate) struct StoreArgs {
 }
 
 /// Redis.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RedisArgs {
     /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Transports the queue and the events between
@@ -156,11 +156,11 @@ pub(crate) struct RedisArgs {
         default_value = broker::redis::DEFAULT_PREFIX
     )]
     pub(crate) redis_prefix: String,
-    /// File with the certificate authorities of a rediss:// server (PEM), in place of those of the system. Read at start
-    /// [default: those of the system, or of SSL_CERT_FILE]
+    /// File with the certificate authorities of a rediss:// server (PEM), in place of those of the system. Read again on
+    /// change and on SIGHUP [default: those of the system, or of SSL_CERT_FILE]
     #[arg(long, env = "ORDERS_REDIS_CA", hide_env_values = true, value_name = "FILE")]
     pub(crate) redis_ca: Option<PathBuf>,
-    /// File with the client certificate for a rediss:// server (PEM). Read at start [default: none]
+    /// File with the client certificate for a rediss:// server (PEM). Read again on change and on SIGHUP [default: none]
     #[arg(long, env = "ORDERS_REDIS_CLIENT_CERT", hide_env_values = true, value_name = "FILE")]
     pub(crate) redis_client_cert: Option<PathBuf>,
     /// File with the private key of --redis-client-cert (PEM)
@@ -183,14 +183,27 @@ impl RedisArgs {
         Ok(Some(redis))
     }
 
-    /// Adds the file with the URL of this client to `files`, if there is one.
-    pub(crate) fn add_file(&self, redis: &Redis, files: &mut SecretFiles) {
+    /// Adds the files of this client to `files`: the one with the URL, and those for TLS.
+    pub(crate) fn add_files(&self, redis: &Redis, files: &mut SecretFiles) -> Result<(), Error> {
+        let present = self.certificates()?;
+        if present != RedisCertificates::default() {
+            let (args, redis) = (self.clone(), redis.clone());
+            files.add_together(
+                "--redis-ca, --redis-client-cert, --redis-client-key",
+                present,
+                move || args.certificates(),
+                move |certificates| {
+                    Handle::current().block_on(redis.replace_certificates(certificates.clone()))
+                },
+            );
+        }
         if let Some(file) = &self.redis_url_file {
             let redis = redis.clone();
             files.add("--redis-url-file (ORDERS_REDIS_URL_FILE)", file.clone(), move |url| {
                 Handle::current().block_on(redis.replace_url(url.expose_secret().as_str()))
             });
         }
+        Ok(())
     }
 
     /// Reads the files for `rediss://`.
