@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{Currency, EventType, EventTypes, Principal};
+use domain::{Currency, EventType, EventTypes, Principal, strings};
 use futures_util::stream::{self, Stream, StreamExt};
 use gateway_http::auth::{Caller, Credential};
 use gateway_http::last_event_id;
@@ -23,7 +23,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::events::{KEEP_ALIVE, RETRY, wants_stream};
 use super::long_poll;
-use super::schema;
+use super::schema::{self, CurrencyCode};
 use crate::RestState;
 
 /// The kind of an open stream.
@@ -34,6 +34,18 @@ const DEFAULT_LIMIT: u32 = 100;
 const LAST_EVENT_ID: &str = "last-event-id";
 const PARAMETERS: [&str; 7] =
     ["after", "types", "customer", "currency", "limit", "wait", last_event_id::PARAMETER];
+
+/// The schema of a cursor in a request, for the documentation.
+pub(super) struct CursorText;
+
+impl PartialSchema for CursorText {
+    fn schema() -> RefOr<Schema> {
+        // An empty string is the same as an absent one.
+        schema::of(serde_json::json!({"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_-]*$"}))
+    }
+}
+
+impl ToSchema for CursorText {}
 
 /// The schema of a page, for the documentation.
 pub(super) struct PageSchema;
@@ -86,14 +98,14 @@ impl ToSchema for PageSchema {
 #[utoipa::path(
     get, path = "/events", tag = "events", operation_id = "listEvents",
     params(
-        ("after" = Option<String>, Query, description = "Return events after this cursor, the `next` of an earlier page.", max_length = 200),
+        ("after" = inline(Option<CursorText>), Query, description = "Return events after this cursor, the `next` of an earlier page."),
         ("types" = Option<String>, Query, description = "Types separated by commas; `order.*` is every type. Default: every type.", example = "order.completed,order.failed"),
         ("customer" = Option<String>, Query, description = "Return only events of orders of this customer.", min_length = 1, max_length = 200),
-        ("currency" = Option<String>, Query, description = "Return only events of orders in this currency."),
+        ("currency" = inline(Option<CurrencyCode>), Query, description = "Return only events of orders in this currency."),
         ("limit" = Option<u32>, Query, description = "Maximum number of events. Default: 100. A page can have fewer events, also none, before the end of the log.", minimum = 1, maximum = 1000),
         ("wait" = Option<u32>, Query, description = "Maximum wait in seconds if there is no event yet. Default: 0, maximum: 55.", minimum = 0, maximum = 60),
-        ("lastEventId" = Option<String>, Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers.", max_length = 200),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received. It has precedence over `lastEventId`, and both over `after`."),
+        ("lastEventId" = inline(Option<CursorText>), Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers."),
+        ("Last-Event-ID" = inline(Option<CursorText>), Header, description = "The id of the last event that the client received. It has precedence over `lastEventId`, and both over `after`."),
     ),
     responses(
         (status = 200, description = "The events, oldest first, and the cursor for the next request.", content(
@@ -153,11 +165,19 @@ fn read(query: &mut Query<'_>, headers: &HeaderMap, max_bytes: usize) -> EventQu
     EventQuery {
         after: resumed.flatten().or(last).or(after),
         types: parsed(query, "types").unwrap_or(EventTypes::ALL),
-        customer: query.one("customer"),
+        customer: customer(query),
         currency: parsed::<Currency>(query, "currency"),
         limit,
         max_bytes,
     }
+}
+
+fn customer(query: &mut Query<'_>) -> Option<String> {
+    let customer = query.one("customer")?;
+    if let Err(error) = strings::validate(&customer, strings::MAX_CUSTOMER) {
+        query.add("customer", error);
+    }
+    Some(customer)
 }
 
 fn cursor(query: &mut Query<'_>, name: &'static str) -> Option<EventCursor> {

@@ -109,6 +109,7 @@ on_both!(invalid_parameters_and_cursors_are_refused, |on| async move {
         ("wait=61", "wait"),
         ("currency=dollars", "currency"),
         ("lastEventId=x", "lastEventId"),
+        ("customer=%20", "customer"),
         ("kind=x", "kind"),
     ] {
         let (status, body) = get(&gateway, "", &format!("/events?{query}")).await;
