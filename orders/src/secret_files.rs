@@ -23,14 +23,35 @@ impl SecretFiles {
         file: InFile<T>,
         apply: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
     ) {
-        let current = Mutex::new(file);
+        self.watch(setting, file, InFile::read_again, move |changed| apply(&changed.value));
+    }
+
+    /// Adds files that `read` reads together.
+    pub(crate) fn add_together<T: PartialEq + Send + 'static, R: fmt::Display, E: fmt::Display>(
+        &mut self,
+        settings: &'static str,
+        present: T,
+        read: impl Fn() -> Result<T, R> + Send + Sync + 'static,
+        apply: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
+    ) {
+        let changed = move |present: &T| read().map(|again| (again != *present).then_some(again));
+        self.watch(settings, present, changed, apply);
+    }
+
+    /// Calls `apply` with each value that `changed` reads. What cannot be used is read again later.
+    fn watch<T: Send + 'static, R: fmt::Display, E: fmt::Display>(
+        &mut self,
+        setting: &'static str,
+        present: T,
+        changed: impl Fn(&T) -> Result<Option<T>, R> + Send + Sync + 'static,
+        apply: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
+    ) {
+        let current = Mutex::new(present);
         self.0.push(Box::new(move || {
             let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-            let applied = match current.read_again() {
+            let applied = match changed(&current) {
                 Ok(None) => return,
-                Ok(Some(changed)) => {
-                    apply(&changed.value).map(|()| changed).map_err(|error| error.to_string())
-                }
+                Ok(Some(changed)) => apply(&changed).map(|()| changed).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match applied {
@@ -39,39 +60,10 @@ impl SecretFiles {
                     tracing::info!(setting, "the changed secret is in use");
                 }
                 Err(error) => {
-                    let file = current.path().display();
-                    tracing::warn!(setting, %file, error, "failed to use a changed secret, the previous one stays in use");
-                }
-            }
-        }));
-    }
-
-    /// Adds files that `read` reads together. `apply` gets each changed value on a thread that it may block.
-    pub(crate) fn add_together<T: PartialEq + Send + 'static, R: fmt::Display, E: fmt::Display>(
-        &mut self,
-        settings: &'static str,
-        present: T,
-        read: impl Fn() -> Result<T, R> + Send + Sync + 'static,
-        apply: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
-    ) {
-        let current = Mutex::new(present);
-        self.0.push(Box::new(move || {
-            let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-            let applied = match read() {
-                Ok(same) if same == *current => return,
-                Ok(changed) => apply(&changed).map(|()| changed).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match applied {
-                Ok(changed) => {
-                    *current = changed;
-                    tracing::info!(settings, "the changed files are in use");
-                }
-                Err(error) => {
                     tracing::warn!(
-                        settings,
+                        setting,
                         error,
-                        "failed to use changed files, the previous ones stay in use"
+                        "failed to use a changed secret, the previous one stays in use"
                     );
                 }
             }

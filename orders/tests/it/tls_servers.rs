@@ -47,7 +47,7 @@ async fn servers_with_a_private_authority_are_used_and_others_are_not() {
     std::fs::write(path("next.crt"), next.pem()).expect("it is ours");
     next.issue(&Leaf::client("gateway")).write(folder.path(), "client");
     dev.signal("HUP");
-    dev.wait_for_log("the refusal", |line| line.contains("the previous ones stay in use").then_some(()))
+    dev.wait_for_log("the refusal", |line| line.contains("the previous one stays in use").then_some(()))
         .await;
     let order = api.create_id().await;
     api.wait_for_status(&order, "completed").await;
@@ -56,7 +56,7 @@ async fn servers_with_a_private_authority_are_used_and_others_are_not() {
     redis.wait().await;
     let _redis = start_redis(folder.path(), port.number, "next.crt").await;
     dev.signal("HUP");
-    dev.wait_for_log("the change", |line| line.contains("the changed files are in use").then_some(())).await;
+    dev.wait_for_log("the change", |line| line.contains("the changed secret is in use").then_some(())).await;
     let order = api.create_id().await;
     api.wait_for_status(&order, "completed").await;
     dev.terminate();
