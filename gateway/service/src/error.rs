@@ -67,8 +67,8 @@ pub enum Error {
     OutcomeUnknown(OrderId),
     /// The event log no longer has the events after a cursor.
     #[error(
-        "the event log no longer has the events after this cursor: they are older than its retention, or the database was \
-         replaced; continue after the oldest cursor, {0}"
+        "the event log does not have the events after this cursor: they are older than its retention, cannot be read, or the \
+         database was replaced; continue after the oldest cursor, {0}"
     )]
     CursorExpired(EventCursor),
     /// The event log is off.

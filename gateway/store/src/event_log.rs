@@ -59,7 +59,8 @@ pub struct LoggedEvent {
 pub enum LogPage {
     /// The events after the position, without gaps, oldest first; none at the end of the log.
     Events(Vec<LoggedEvent>),
-    /// The log no longer has the event after the position, or never had the position. It begins at this position.
+    /// The log does not have the event after the position: it was removed, it cannot be read, or the position never existed.
+    /// The log continues at this position.
     Expired(u64),
 }
 
@@ -100,7 +101,7 @@ impl Store {
     /// Reads events after a position: those of up to [`MAX_ROWS_READ`] rows, until they have [`MAX_BYTES_READ`] bytes.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Row`] if a row cannot be decoded.
+    /// [`Error`].
     pub async fn read_event_log(&self, after: u64) -> Result<LogPage, Error> {
         self.read(move |connection| {
             Box::pin(async move {
@@ -109,10 +110,20 @@ impl Store {
                 if wanted < first || wanted > next {
                     return Ok(LogPage::Expired(first));
                 }
-                let mut rows = rows_from(wanted).stream(connection);
+                let mut found = rows_from(wanted).stream(connection);
                 let (mut events, mut expected, mut bytes) = (Vec::new(), None, 0);
-                while let Some(row) = rows.next().await {
-                    let Decoded { position, bytes: size, events: decoded } = decoded(&row?)?;
+                while let Some(row) = found.next().await {
+                    let row = row?;
+                    let Decoded { position, bytes: size, events: decoded } = match decoded(&row) {
+                        Ok(decoded) => decoded,
+                        // Its readers learn that these events are missing, and continue after them.
+                        Err(error) if events.is_empty() => {
+                            tracing::error!(%error, "events of the event log cannot be read and are missing for readers");
+                            let (position, count) = (rows::number::<u64>(&row, 0)?, rows::number::<u64>(&row, 1)?);
+                            return Ok(LogPage::Expired(position + count));
+                        }
+                        Err(_) => break,
+                    };
                     // Old rows may have been removed since the ends were read.
                     if expected.is_none() && position > wanted {
                         return Ok(LogPage::Expired(position));

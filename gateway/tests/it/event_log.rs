@@ -13,6 +13,7 @@ use gateway::store::{LogEnds, LogPage, LogRetention, LoggedEvent, NewOrder, Opti
 use rand::Rng;
 use sqlx::{Connection, MySqlConnection};
 
+use crate::defective_rows::damage;
 use crate::harness::{Backend, On, eventually};
 use crate::lost_commits::{LOSE_ANSWER, LOSE_COMMIT, Way};
 use crate::on_both;
@@ -151,6 +152,28 @@ on_both!(old_events_are_removed_by_age_and_by_bytes, |on| async move {
     assert_eq!(store.read_event_log(20).await.unwrap(), LogPage::Events(Vec::new()));
     number(store).await;
     assert_eq!(read(store, 20).await[0].event.order_id, late);
+});
+
+on_both!(a_row_that_cannot_be_read_is_a_gap_that_readers_learn_of, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    for _ in 0..3 {
+        insert(store, 2).await;
+        number(store).await;
+    }
+    let mut database = damage(&backend, on).await;
+    let payload = "UPDATE event_log SET payload = x'01ff' WHERE position = 3";
+    assert_eq!(database.run(payload).await.unwrap(), 1);
+    let LogPage::Events(before) = store.read_event_log(0).await.unwrap() else { panic!("it can be read") };
+    assert_eq!(before.last().unwrap().position, 2);
+    assert_eq!(store.read_event_log(2).await.unwrap(), LogPage::Expired(5));
+    assert_eq!(read(store, 4).await.len(), 2);
+    // A row that cannot be numbered does not stop the others.
+    insert(store, 1).await;
+    database.run("UPDATE event_log SET events = -1 WHERE position IS NULL").await.unwrap();
+    insert(store, 2).await;
+    assert_eq!(number(store).await.next, 9);
+    assert_eq!(read(store, 6).await.len(), 2);
 });
 
 on_both!(without_the_log_nothing_is_written, |on| async move {

@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-/// Reads committed rows without a position, in the order of their ids.
+/// Reads committed rows without a position that can be numbered, in the order of their ids.
 async fn unnumbered(connection: &mut Connection, limit: usize) -> Result<Vec<Row>, Error> {
     let mut sql = Statement::new(
         "SELECT id, events, LENGTH(payload), created_at FROM event_log WHERE position IS NULL ORDER BY id LIMIT ?",
@@ -98,14 +98,15 @@ async fn unnumbered(connection: &mut Connection, limit: usize) -> Result<Vec<Row
     sql.bind(limit as i64);
     let found = sql.fetch(connection).await?;
     let read = |row| {
-        Ok(Row {
+        Ok::<_, Error>(Row {
             id: rows::number(row, 0)?,
             events: rows::number(row, 1)?,
             bytes: rows::number(row, 2)?,
             created_at: rows::time(row, 3)?,
         })
     };
-    found.iter().map(read).collect()
+    // A row that cannot be read stays without a position, and does not stop the others.
+    Ok(found.iter().filter_map(|row| read(row).ok()).collect())
 }
 
 /// Builds the statement that gives each id its position.
