@@ -75,6 +75,24 @@ impl ClientTls {
     }
 }
 
+/// Creates the configuration of a client that trusts the authorities of the system. It is not replaced.
+///
+/// # Errors
+/// If the system has no authorities.
+pub fn trusting_system(protocols: &[&[u8]]) -> Result<ClientConfig, Error> {
+    let loaded = read(&ClientFiles::default(), protocols)?;
+    Ok(Arc::unwrap_or_clone(loaded.config))
+}
+
+/// Creates the configuration of a client that connects without TLS. Every handshake fails.
+pub fn without_authorities() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
+
 fn read(files: &ClientFiles, protocols: &[&[u8]]) -> Result<Loaded<ClientConfig>, Error> {
     let mut reader = Reader::default();
     let roots = match &files.ca {

@@ -15,7 +15,7 @@ mod server;
 mod trust_port;
 mod x509;
 
-pub use self::client::{ClientFiles, ClientTls};
+pub use self::client::{ClientFiles, ClientTls, trusting_system, without_authorities};
 pub use self::error::Error;
 pub use self::files::{read_authorities, read_certificate_and_key};
 pub use self::identity::{ClientIdentity, InvalidIdentity};

@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &["domain"]),
     ("telemetry", &[]),
     ("tls", &[]),
+    // One request to a receiver, without any order.
+    ("webhook", &["tls"]),
     ("broker", &["domain", "telemetry"]),
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
