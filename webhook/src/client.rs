@@ -8,6 +8,7 @@ use bytes::Bytes;
 use reqwest::dns::Resolve;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
 use reqwest::{Response, redirect};
+use rustls::ClientConfig;
 use tokio::time::timeout_at;
 
 use crate::networks::AllowedNetworks;
@@ -23,6 +24,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const MAX_IDLE_CONNECTIONS: usize = 8;
 /// The time after which an idle connection is closed.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// Sends requests over HTTP/1.1, and keeps connections for the next ones.
 ///
@@ -84,6 +87,15 @@ impl Client {
         user_agent: &'static str,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, Error> {
+        Self::with_tls(allowed, user_agent, resolver, tls::trusting_system(ALPN))
+    }
+
+    fn with_tls(
+        allowed: AllowedNetworks,
+        user_agent: &'static str,
+        resolver: Arc<dyn Resolve>,
+        tls: Result<ClientConfig, tls::Error>,
+    ) -> Result<Self, Error> {
         let builder = |plain| {
             let checked = CheckedResolver { resolver: resolver.clone(), allowed: allowed.clone(), plain };
             reqwest::Client::builder()
@@ -101,7 +113,7 @@ impl Client {
         };
         // reqwest's default configuration fails on systems without authorities, and `http` needs none.
         let http = builder(true).tls_backend_preconfigured(tls::without_authorities()).build();
-        let https = match tls::trusting_system(&[b"http/1.1"]) {
+        let https = match tls {
             Ok(config) => {
                 Ok(builder(false).tls_backend_preconfigured(config).build().map_err(Error::Build)?)
             }
@@ -234,4 +246,88 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use reqwest::dns::{Addrs, Name, Resolving};
+    use test_certificates::{Authority, Leaf};
+    use tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// Resolves every name to the loopback address.
+    struct Loopback;
+
+    impl Resolve for Loopback {
+        fn resolve(&self, _: Name) -> Resolving {
+            Box::pin(async { Ok(Box::new([SocketAddr::from(([127, 0, 0, 1], 1))].into_iter()) as Addrs) })
+        }
+    }
+
+    /// Answers one request over TLS, and returns the URL.
+    async fn serve_once(server: ServerTls, name: &str) -> EndpointUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{name}:{}/", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = TlsAcceptor::from(server.config()).accept(stream).await else { return };
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        EndpointUrl::parse(&url, &AllowedNetworks::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn https_verifies_the_certificate_and_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new("authority");
+        let ca = folder.path().join("ca.crt");
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let (certificate, key) = authority.issue(&Leaf::server()).write(folder.path(), "server");
+        let server = || {
+            ServerTls::load(
+                "test",
+                ServerFiles { certificate: certificate.clone(), key: key.clone(), client_ca: None },
+                ALPN,
+            )
+            .unwrap()
+        };
+        let trusting = || {
+            let files = ClientFiles { ca: Some(ca.clone()), certificate_and_key: None };
+            Arc::unwrap_or_clone(ClientTls::load("test", files, ALPN).unwrap().config())
+        };
+        let post = async |url: &EndpointUrl, tls| {
+            let client = Client::with_tls("127.0.0.0/8".parse().unwrap(), "test", Arc::new(Loopback), tls);
+            let request = Request {
+                url,
+                id: "message",
+                timestamp_secs: 1,
+                secrets: &[],
+                content_type: "application/json",
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                timeout: Duration::from_secs(20),
+            };
+            client.unwrap().post(request).await
+        };
+
+        let outcome = post(&serve_once(server(), "localhost").await, Ok(trusting())).await;
+        assert_eq!(outcome.kind, OutcomeKind::Delivered, "{outcome:?}");
+        for (name, tls) in [("localhost", tls::without_authorities()), ("hooks.example", trusting())] {
+            let outcome = post(&serve_once(server(), name).await, Ok(tls)).await;
+            assert_eq!(outcome.kind, OutcomeKind::Unreachable);
+            assert!(outcome.error.as_deref().unwrap().contains("certificate"), "{outcome:?}");
+        }
+        // Without authorities, only `https` fails.
+        let url = serve_once(server(), "localhost").await;
+        let outcome = post(&url, Err(tls::Error::NoAuthorities)).await;
+        assert!(outcome.error.unwrap().contains("install ca-certificates"));
+    }
 }

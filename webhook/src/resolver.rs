@@ -78,3 +78,45 @@ impl Resolve for CheckedResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns these addresses for every name.
+    struct Fixed(&'static [&'static str]);
+
+    impl Resolve for Fixed {
+        fn resolve(&self, _: Name) -> Resolving {
+            let addresses = self.0.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 22));
+            Box::pin(async move { Ok(Box::new(addresses) as Addrs) })
+        }
+    }
+
+    async fn resolve(addresses: &'static [&'static str], plain: bool) -> Result<Vec<String>, String> {
+        let allowed = "10.0.0.0/8".parse().unwrap();
+        let resolver = CheckedResolver { resolver: Arc::new(Fixed(addresses)), allowed, plain };
+        let found = resolver.resolve("host".parse().unwrap()).await.map_err(|error| error.to_string())?;
+        Ok(found.map(|address| address.to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn forbidden_addresses_are_dropped() {
+        let mixed = &["127.0.0.1", "8.8.8.8", "::1", "10.0.0.1", "::ffff:169.254.169.254"];
+        assert_eq!(resolve(mixed, false).await.unwrap(), ["8.8.8.8:0", "10.0.0.1:0"]);
+        assert_eq!(resolve(mixed, true).await.unwrap(), ["10.0.0.1:0"]);
+        assert_eq!(resolve(&["127.0.0.1"], false).await, Err(UrlProblem::Address.to_string()));
+        assert_eq!(resolve(&["127.0.0.1"], true).await, Err(UrlProblem::Address.to_string()));
+        assert_eq!(resolve(&["8.8.8.8"], true).await, Err(UrlProblem::NotEncrypted.to_string()));
+        assert_eq!(resolve(&[], false).await, Err("the name has no addresses".to_owned()));
+        assert_eq!(resolve(&["8.8.8.8"; 100], false).await.unwrap().len(), MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn system_resolver_resolves_names() {
+        let resolver = SystemResolver::default();
+        let addresses = resolver.resolve("localhost".parse().unwrap()).await.unwrap();
+        assert!(addresses.into_iter().all(|address| address.ip().is_loopback()));
+        assert!(resolver.resolve("name.invalid".parse().unwrap()).await.is_err());
+    }
+}
