@@ -11,9 +11,9 @@ pub enum Error {
         /// The required change; the message continues a sentence that starts with the setting's name.
         problem: String,
     },
-    /// The HTTP client of a handler cannot be built, for example because the machine has no root certificates.
-    #[error("the HTTP client cannot be built: {}", format_causes(.0))]
-    HttpClient(reqwest::Error),
+    /// The webhook cannot be called, for example because the machine has no root certificates.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
 }
 
 impl Error {

@@ -24,13 +24,13 @@ pub struct Secret(SecretSlice<u8>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
     /// The prefix is missing.
-    #[error("does not begin with whsec_: create one with `echo \"whsec_$(openssl rand -base64 32)\"`")]
+    #[error("must begin with whsec_")]
     Prefix,
     /// The rest is not base64.
     #[error("must have standard base64 with padding after whsec_")]
     Encoding,
     /// The key is too short or too long.
-    #[error("contains {0} bytes: use 24 to 64 random bytes in base64 after whsec_")]
+    #[error("must have 24 to 64 bytes in base64 after whsec_; it has {0}")]
     Length(usize),
 }
 

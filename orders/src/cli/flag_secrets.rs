@@ -79,7 +79,12 @@ mod tests {
         let harmless = ["--database-url", "mysql://ann@db/shop", "--redis-url", "redis://cache"];
         assert_eq!(found(&[&["orders", "gateway"], &harmless[..]].concat()), [""; 0]);
         let secret = ["--database-url", "mysql://ann:hush@db/shop", "--redis-url", "redis://:hush@cache"];
-        let webhook = ["--webhook-secret", "hush", "--webhook-url", "https://hook.example/?token=hush"];
+        let webhook = [
+            "--webhook-secret",
+            "whsec_hushhushhushhushhushhushhushhush",
+            "--webhook-url",
+            "https://hook.example/?token=hush",
+        ];
         assert_eq!(
             found(&[&["orders", "dev"], &secret[..], &webhook].concat()),
             [

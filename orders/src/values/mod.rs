@@ -24,7 +24,9 @@ pub(crate) use error::ValueError;
 pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
 pub(crate) use units::{duration, show_duration, show_size, size};
-pub(crate) use urls::{BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, webhook_secrets};
+pub(crate) use urls::{
+    BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, webhook_secret, webhook_secrets,
+};
 
 /// Parses the prefix of the key names in Redis.
 pub(crate) fn key_prefix(text: &str) -> Result<String, ValueError> {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use broker::redis::{BusKey, MIN_SECRET_BYTES};
 use gateway::store::BadUrl;
-use processor::handlers::MAX_SECRETS;
+use processor::handlers::{MAX_SECRETS, Secret};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -174,18 +174,23 @@ pub(crate) fn secret(text: &str) -> Result<SecretString, ValueError> {
     Ok(SecretString::from(secret))
 }
 
+/// Parses a secret of a webhook.
+pub(crate) fn webhook_secret(text: &str) -> Result<Secret, ValueError> {
+    const HINT: &str = "create a secret with: echo \"whsec_$(openssl rand -base64 32)\"";
+    // Files end with a line break, and so do variables that are read from them.
+    let secret = text.trim_end_matches(['\r', '\n']).parse();
+    secret.map_err(|error| ValueError::new(format!("it {error}"), HINT))
+}
+
 /// Parses the secrets of a webhook, one in each line.
-pub(crate) fn webhook_secrets(text: &str) -> Result<Vec<SecretString>, ValueError> {
-    let lines = text.trim_end_matches(['\r', '\n']).lines();
-    let secrets = lines.take(MAX_SECRETS + 1).map(secret).collect::<Result<Vec<_>, _>>()?;
-    match secrets.len() {
-        0 => Err(secret("").err().unwrap_or_else(|| ValueError::new("it is empty", "write a secret"))),
-        1..=MAX_SECRETS => Ok(secrets),
-        _ => {
-            let hint = "write the new secret in the first line, and the previous one below until the receiver has the new one";
-            Err(ValueError::new(format!("it has more than {MAX_SECRETS} lines"), hint))
-        }
+pub(crate) fn webhook_secrets(text: &str) -> Result<Vec<Secret>, ValueError> {
+    let lines = text.trim_end_matches(['\r', '\n']).split('\n');
+    let secrets = lines.take(MAX_SECRETS + 1).map(webhook_secret).collect::<Result<Vec<_>, _>>()?;
+    if secrets.len() > MAX_SECRETS {
+        let hint = "write the new secret in the first line, and the previous one below until the receiver has the new one";
+        return Err(ValueError::new(format!("it has more than {MAX_SECRETS} lines"), hint));
     }
+    Ok(secrets)
 }
 
 /// The secrets of the messages between gateways.
@@ -243,11 +248,14 @@ mod tests {
 
     #[test]
     fn a_webhook_has_one_secret_in_each_line() {
-        for (text, count) in [("a", 1), ("a\n", 1), ("a\r\nb\r\n", 2), ("a\nb\nc\n\n", 3)] {
-            assert_eq!(webhook_secrets(text).unwrap().len(), count, "{text:?}");
+        let lines = |text: &str| text.replace('s', &format!("whsec_{}", "hush".repeat(8)));
+        for (text, count) in [("s", 1), ("s\n", 1), ("s\r\ns\r\n", 2), ("s\ns\ns\n\n", 3)] {
+            let secrets = webhook_secrets(&lines(text)).unwrap();
+            assert_eq!(secrets.len(), count, "{text:?}");
+            assert!(!format!("{secrets:?}").contains("hush"));
         }
-        for text in ["", "\n", "a\n\nb", "a\nb c", "a\nb\nc\nd"] {
-            assert!(webhook_secrets(text).is_err(), "{text:?}");
+        for text in ["", "\n", "s\n\ns", "s\ns s", " s", "s ", "a", "s\ns\ns\ns"] {
+            assert!(webhook_secrets(&lines(text)).is_err(), "{text:?}");
         }
     }
 

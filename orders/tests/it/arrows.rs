@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gateway-store",
         ],
     ),
-    ("processor", &["domain", "proto", "telemetry", "tls", "broker"]),
+    ("processor", &["domain", "proto", "telemetry", "tls", "broker", "webhook"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
     ("orders", &["domain", "telemetry", "tls", "broker", "gateway", "gateway-http", "processor"]),
     ("bench", &["test-database", "domain", "proto", "broker", "gateway", "processor", "orders"]),

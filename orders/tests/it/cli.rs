@@ -250,7 +250,7 @@ async fn config_prints_values_and_sources_without_secrets() {
         ("DATABASE_URL", "mysql://ann:hush@db:3306/shop"),
         ("REDIS_URL", ""),
         ("ORDERS_RETAIN_COMPLETED", "90d"),
-        ("ORDERS_WEBHOOK_SECRET", "hush"),
+        ("ORDERS_WEBHOOK_SECRET", "whsec_hushhushhushhushhushhushhushhush"),
         ("ORDERS_WEBHOOK_URL", "https://hook.example/orders?token=hush"),
     ];
     let output = run_orders(&["config", "--http-addr", "127.0.0.1:8080"], &variables).await;
@@ -463,7 +463,10 @@ async fn secrets_are_read_from_files() {
 
     let database = file("mysql", "mysql://ann:hush@db:3306/shop\n");
     let redis = file("redis", "redis://:hush@cache:6379\n");
-    let (url, secret) = (file("url", "https://hook.example/?token=hush\n"), file("secret", "hush-hush\n"));
+    let (url, secret) = (
+        file("url", "https://hook.example/?token=hush\n"),
+        file("secret", "whsec_hushhushhushhushhushhushhushhush\n"),
+    );
     let variables = [
         ("ORDERS_DATABASE_URL_FILE", database.as_str()),
         ("ORDERS_REDIS_URL_FILE", &redis),

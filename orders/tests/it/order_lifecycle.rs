@@ -34,21 +34,24 @@ async fn order_is_completed_by_a_webhook() {
     let receiver = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/hook"))
-        .and(header_exists("Orders-Signature"))
+        .and(header_exists("webhook-signature"))
         .respond_with(ResponseTemplate::new(503).insert_header("Retry-After", "0"))
         .up_to_n_times(1)
         .mount(&receiver)
         .await;
     Mock::given(method("POST"))
         .and(path("/hook"))
-        .and(header_exists("Orders-Signature"))
+        .and(header_exists("webhook-signature"))
         .respond_with(ResponseTemplate::new(204))
         .mount(&receiver)
         .await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("{}/hook", receiver.uri());
     let arguments = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--handler", "webhook"];
-    let variables = [("ORDERS_WEBHOOK_URL", url.as_str()), ("ORDERS_WEBHOOK_SECRET", "hush")];
+    let variables = [
+        ("ORDERS_WEBHOOK_URL", url.as_str()),
+        ("ORDERS_WEBHOOK_SECRET", "whsec_hushhushhushhushhushhushhushhush"),
+    ];
     let mut dev = Process::start(command(folder.path(), &arguments, &variables), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let id = api.create_id().await;

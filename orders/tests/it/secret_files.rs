@@ -49,38 +49,37 @@ async fn url_and_secrets_of_a_webhook_are_read_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (url, secret) = (folder.path().join("webhook-url"), folder.path().join("webhook-secret"));
     std::fs::write(&url, format!("{}/?key=hush-0", first.uri())).expect("it is ours");
-    std::fs::write(&secret, "hush-1\n").expect("it is ours");
+    let (old, new) = ("whsec_hushhushhushhushhushhushhushold1", "whsec_hushhushhushhushhushhushhushnew2");
+    std::fs::write(&secret, format!("{old}\n")).expect("it is ours");
     let variables =
         [("ORDERS_WEBHOOK_URL_FILE", "webhook-url"), ("ORDERS_WEBHOOK_SECRET_FILE", "webhook-secret")];
     let (mut dev, api) = dev(folder.path(), &["--handler", "webhook"], &variables).await;
+    // Returns the number of signatures, and whether the old and the new secret accept the request.
     let signatures = || async {
         let id = api.create_id().await;
         api.wait_for_status(&id, "completed").await;
         let mut requests = first.received_requests().await.expect("requests are recorded");
         requests.extend(second.received_requests().await.expect("requests are recorded"));
         let request = requests.iter().find(|request| String::from_utf8_lossy(&request.body).contains(&id));
-        let request = request.expect("a request for the order").clone();
-        let header = request.headers["orders-signature"].to_str().expect("ASCII").to_owned();
-        let of = |secret: &str| {
-            let time = header.strip_prefix("t=").and_then(|rest| rest.split(',').next()).expect("a time");
-            processor::handlers::sign(secret, time.parse().expect("a number"), &request.body)
+        let request = request.expect("a request for the order");
+        let signatures = request.headers["webhook-signature"].to_str().expect("ASCII");
+        let accepts = |secret| {
+            let verifier = standardwebhooks::Webhook::new(secret).expect("a secret");
+            verifier.verify(&request.body, &request.headers).is_ok()
         };
-        (header.clone(), of("hush-1"), of("hush-2"))
+        (signatures.split(' ').count(), accepts(old), accepts(new))
     };
-    let (header, old, _) = signatures().await;
-    assert_eq!(header, old);
+    assert_eq!(signatures().await, (1, true, false));
 
-    replace(&mut dev, &secret, "hush-2\nhush-1\n", IN_USE).await;
-    let (header, old, new) = signatures().await;
-    assert_eq!(header, format!("{new},{}", old.split_once(',').expect("a signature").1));
-    replace(&mut dev, &secret, "hush-2\n\nhush-1\n", REFUSED).await;
-    assert_eq!(signatures().await.0.matches("v1=").count(), 2);
+    replace(&mut dev, &secret, &format!("{new}\n{old}\n"), IN_USE).await;
+    assert_eq!(signatures().await, (2, true, true));
+    replace(&mut dev, &secret, &format!("{new}\n\n{old}\n"), REFUSED).await;
+    assert_eq!(signatures().await, (2, true, true));
     replace(&mut dev, &url, "hush-3", REFUSED).await;
     assert!(second.received_requests().await.expect("requests are recorded").is_empty());
     replace(&mut dev, &url, &second.uri(), IN_USE).await;
-    replace(&mut dev, &secret, "hush-2", IN_USE).await;
-    let (header, _, new) = signatures().await;
-    assert_eq!(header, new);
+    replace(&mut dev, &secret, new, IN_USE).await;
+    assert_eq!(signatures().await, (1, false, true));
     assert_eq!(second.received_requests().await.expect("requests are recorded").len(), 1);
 
     dev.terminate();
@@ -329,13 +328,10 @@ async fn the_secret_between_gateways_is_replaced_without_a_lost_message() {
 #[tokio::test]
 async fn a_secret_in_a_flag_is_a_warning() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let flags =
-        ["--handler", "webhook", "--webhook-url", "http://ann:hush@127.0.0.1:1/", "--webhook-secret", "hush"];
-    let variables = [
-        ("ORDERS_HANDLER", "webhook"),
-        ("ORDERS_WEBHOOK_URL", "http://ann:hush@127.0.0.1:1/"),
-        ("ORDERS_WEBHOOK_SECRET", "hush"),
-    ];
+    let (url, secret) = ("http://ann:hush@127.0.0.1:1/", "whsec_hushhushhushhushhushhushhushhush");
+    let flags = ["--handler", "webhook", "--webhook-url", url, "--webhook-secret", secret];
+    let variables =
+        [("ORDERS_HANDLER", "webhook"), ("ORDERS_WEBHOOK_URL", url), ("ORDERS_WEBHOOK_SECRET", secret)];
     for (flags, variables, warnings) in [(&flags[..], &variables[..0], 2), (&[], &variables, 0)] {
         let (mut dev, _) = dev(folder.path(), flags, variables).await;
         dev.terminate();

@@ -3,5 +3,5 @@
 mod simulate;
 mod webhook;
 
-pub use simulate::Simulate;
-pub use webhook::{MAX_SECRETS, Webhook, sign};
+pub use self::simulate::Simulate;
+pub use self::webhook::{MAX_SECRETS, Secret, Webhook};

@@ -26,13 +26,12 @@
 //!
 //! # The signature
 //!
-//! With a secret, the request has `Orders-Signature: t=<time>,v1=<signature>`. The time of the request is in seconds since
-//! 1970. The signature is HMAC-SHA256 in lower-case hexadecimal digits, with the secret as the key, over the time, a dot,
-//! and the bytes of the body (see [`sign`]). A receiver computes it over the body as received, compares in constant time,
-//! and rejects requests that are minutes old.
+//! The request is signed as [Standard Webhooks](https://www.standardwebhooks.com) define it, so that their libraries verify
+//! it. `webhook-id` is the order's id, `webhook-timestamp` the time of the attempt in seconds since 1970. With a secret,
+//! `webhook-signature` is `v1,` and the HMAC-SHA256 of `{id}.{timestamp}.{body}` in base64.
 //!
-//! During a rotation there are several secrets, at most [`MAX_SECRETS`]. The header then has a `v1=<signature>` for each, in
-//! their order, and the receiver accepts the request if one of them is right.
+//! During a rotation there are several secrets, at most [`MAX_SECRETS`]. The header then has a signature of each, separated
+//! by spaces, and the receiver accepts the request if one of them is right.
 //!
 //! # The response
 //!
@@ -45,7 +44,7 @@
 //! | any other, also a redirect | failed permanently |
 //!
 //! The reason contains the status. Every client can read reasons, so the body of the response is only logged, unless
-//! [`Webhook::show_responses_in_reasons`] adds its first 500 characters to them. The error class is `http_<status>`,
+//! [`Webhook::show_responses_in_reasons`] adds its start to them: up to 500 characters of its first KiB. The error class is `http_<status>`,
 //! `webhook_timeout` or `webhook_unreachable`.
 
 use std::fmt;
@@ -54,28 +53,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use domain::{Outcome, strings};
-use hmac::{Hmac, Mac};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, RootCertStore};
-use secrecy::{ExposeSecret, SecretString};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
-use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
+use webhook::{AllowedNetworks, Client, EndpointUrl, OutcomeKind, Request};
+pub use webhook::{MAX_SECRETS, Secret};
 
-use crate::error::{Error, format_causes};
+use crate::error::Error;
 use crate::handler::{Attempt, OrderHandler};
 
-/// The part of a response that is read: enough for any reason, and for the reuse of the connection.
-const MAX_BODY_BYTES: usize = 4 * 1024;
 const USER_AGENT: &str = concat!("orders-processor/", env!("CARGO_PKG_VERSION"));
-
-/// The maximum number of secrets that sign a request.
-pub const MAX_SECRETS: usize = 3;
 
 /// Sends each order to a URL, and maps the status of the response to the outcome.
 pub struct Webhook {
+    client: Client,
     endpoint: RwLock<Endpoint>,
     timeout: Duration,
     show_responses: bool,
@@ -85,9 +76,8 @@ pub struct Webhook {
 /// Where requests are sent, and how they are signed.
 #[derive(Clone)]
 struct Endpoint {
-    client: Client,
-    url: Url,
-    secrets: Arc<[SecretString]>,
+    url: EndpointUrl,
+    secrets: Arc<[Secret]>,
 }
 
 /// The default maximum of `Retry-After`.
@@ -98,8 +88,7 @@ impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Endpoint { url, secrets, .. } = self.endpoint();
         f.debug_struct("Webhook")
-            .field("host", &url.host_str().unwrap_or_default())
-            .field("path", &url.path())
+            .field("url", &url)
             .field("signed", &!secrets.is_empty())
             .finish_non_exhaustive()
     }
@@ -111,20 +100,22 @@ impl Webhook {
     /// The URL is `http` or `https`, with the root certificates of the system.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an invalid argument, [`Error::HttpClient`] for `https` if the system has no root
+    /// [`Error::Invalid`] for an invalid argument, [`Error::Webhook`] for `https` if the system has no root
     /// certificates.
     pub fn new(
         url: &str,
-        secrets: impl IntoIterator<Item = SecretString>,
+        secrets: impl IntoIterator<Item = Secret>,
         timeout: Duration,
     ) -> Result<Self, Error> {
         if timeout.is_zero() {
             return Err(Error::invalid("timeout", "must be longer than zero"));
         }
-        let (client, url) = create_client(url, timeout)?;
-        let endpoint = RwLock::new(Endpoint { client, url, secrets: check_secrets(secrets)? });
+        // The URL is the operator's, who may use internal receivers.
+        let client = Client::new(AllowedNetworks::all(), USER_AGENT)?;
+        let url = check_url(url, &client)?;
+        let endpoint = RwLock::new(Endpoint { url, secrets: check_secrets(secrets)? });
         let max_retry_after = DEFAULT_MAX_RETRY_AFTER;
-        Ok(Self { endpoint, timeout, show_responses: false, max_retry_after })
+        Ok(Self { client, endpoint, timeout, show_responses: false, max_retry_after })
     }
 
     /// Replaces the URL for the next requests.
@@ -132,9 +123,8 @@ impl Webhook {
     /// # Errors
     /// As [`Webhook::new`]; the previous URL then stays in use.
     pub fn replace_url(&self, url: &str) -> Result<(), Error> {
-        let (client, url) = create_client(url, self.timeout)?;
-        let mut endpoint = self.endpoint.write().unwrap_or_else(PoisonError::into_inner);
-        (endpoint.client, endpoint.url) = (client, url);
+        let url = check_url(url, &self.client)?;
+        self.endpoint.write().unwrap_or_else(PoisonError::into_inner).url = url;
         Ok(())
     }
 
@@ -142,7 +132,7 @@ impl Webhook {
     ///
     /// # Errors
     /// As [`Webhook::new`]; the previous secrets then stay in use.
-    pub fn replace_secrets(&self, secrets: impl IntoIterator<Item = SecretString>) -> Result<(), Error> {
+    pub fn replace_secrets(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), Error> {
         let secrets = check_secrets(secrets)?;
         self.endpoint.write().unwrap_or_else(PoisonError::into_inner).secrets = secrets;
         Ok(())
@@ -169,69 +159,51 @@ impl Webhook {
             Ok(body) => body,
             Err(error) => return Outcome::failed(format!("the order cannot be written as JSON: {error}")),
         };
-        let Endpoint { client, url, secrets } = self.endpoint();
-        let mut request = client
-            .post(url)
-            .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", attempt.idempotency_key())
-            .header("Orders-Attempt", attempt.number());
-        if !secrets.is_empty() {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            request = request.header("Orders-Signature", sign_with_each(&secrets, now, &body));
+        let Endpoint { url, secrets } = self.endpoint();
+        let id = attempt.idempotency_key();
+        let mut headers = HeaderMap::new();
+        headers.insert("orders-attempt", HeaderValue::from(attempt.number()));
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert("idempotency-key", id);
         }
-        match request.body(body).send().await {
-            Ok(response) => {
-                let status = response.status();
-                let after = parse_retry_after(response.headers(), SystemTime::now());
-                let after =
-                    after.map(|after| after.min(self.max_retry_after)).filter(|after| !after.is_zero());
-                let body = strings::clean_reason(&read_body_start(response).await);
-                if let (Some(text), false) = (&body, status.is_success()) {
-                    tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
-                }
-                outcome_of(status, after, body.filter(|_| self.show_responses))
-            }
-            // The URL may contain a secret, and every client can read the reason.
-            Err(error) => {
-                let class = if error.is_timeout() { "webhook_timeout" } else { "webhook_unreachable" };
-                Outcome::retry(format!("the webhook: {}", format_causes(&error.without_url())))
-                    .with_class(class)
-            }
+        let request = Request {
+            url: &url,
+            id: &id,
+            timestamp_secs: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            secrets: &secrets,
+            content_type: "application/json",
+            headers,
+            body: body.into(),
+            timeout: self.timeout,
+        };
+        let answer = self.client.post(request).await;
+        let Some(status) = answer.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
+            let timeout = answer.kind == OutcomeKind::Timeout;
+            let class = if timeout { "webhook_timeout" } else { "webhook_unreachable" };
+            let error = answer.error.unwrap_or_default();
+            return Outcome::retry(format!("the webhook: {error}")).with_class(class);
+        };
+        let after = answer.retry_after.map(|after| after.min(self.max_retry_after));
+        let text = String::from_utf8_lossy(&answer.response);
+        // The last character may be incomplete.
+        let text = strings::clean_reason(text.trim_end_matches(char::REPLACEMENT_CHARACTER));
+        if let (Some(text), false) = (&text, status.is_success()) {
+            tracing::info!(order_id = %attempt.order.id, %status, text, "webhook rejected order");
         }
+        outcome_of(status, after.filter(|after| !after.is_zero()), text.filter(|_| self.show_responses))
     }
 }
 
-fn create_client(url: &str, timeout: Duration) -> Result<(Client, Url), Error> {
-    let url = Url::parse(url)
-        .map_err(|error| Error::invalid("url", format!("must be like https://host/path: {error}")))?;
-    let builder = Client::builder()
-        .user_agent(USER_AGENT)
-        .timeout(timeout)
-        .redirect(redirect::Policy::none())
-        .tcp_nodelay(true);
-    let builder = match url.scheme() {
-        "https" => {
-            // reqwest's default setup uses the roots of the system and the process-wide TLS provider. If the
-            // installation fails, another thread has installed one.
-            if CryptoProvider::get_default().is_none() {
-                let _ = ring::default_provider().install_default();
-            }
-            builder
-        }
-        // This setup is never used; reqwest's default one fails on machines without root certificates.
-        "http" => builder.tls_backend_preconfigured(no_tls()),
-        _ => return Err(Error::invalid("url", "must start with http:// or https://")),
-    };
-    Ok((builder.build().map_err(Error::HttpClient)?, url))
+fn check_url(url: &str, client: &Client) -> Result<EndpointUrl, Error> {
+    let url = EndpointUrl::of_operator(url).map_err(|problem| Error::invalid("url", problem.to_string()))?;
+    client.check(&url)?;
+    Ok(url)
 }
 
-fn check_secrets(secrets: impl IntoIterator<Item = SecretString>) -> Result<Arc<[SecretString]>, Error> {
-    let secrets: Arc<[SecretString]> = secrets.into_iter().take(MAX_SECRETS + 1).collect();
+fn check_secrets(secrets: impl IntoIterator<Item = Secret>) -> Result<Arc<[Secret]>, Error> {
+    let secrets: Arc<[Secret]> = secrets.into_iter().take(MAX_SECRETS + 1).collect();
     if secrets.len() > MAX_SECRETS {
         return Err(Error::invalid("secrets", format!("must be at most {MAX_SECRETS}")));
-    }
-    if secrets.iter().any(|secret| secret.expose_secret().is_empty()) {
-        return Err(Error::invalid("secrets", "must not be empty"));
     }
     Ok(secrets)
 }
@@ -244,43 +216,6 @@ impl OrderHandler for Webhook {
             .await
             .unwrap_or_else(|| Outcome::retry("stopped before the webhook answered"))
     }
-}
-
-/// Returns the value of the header `Orders-Signature` for a request at this time (seconds since 1970).
-///
-/// ```
-/// let header = processor::handlers::sign("secret", 1_700_000_000, br#"{"orderId":"1"}"#);
-/// let signature = "1e918fb7109a44b3948c70c2d51c4df62894b6a5f25450f4362e44da36efeef3";
-/// assert_eq!(header, format!("t=1700000000,v1={signature}"));
-/// ```
-pub fn sign(secret: &str, unix_seconds: u64, body: &[u8]) -> String {
-    sign_with_each(&[secret.into()], unix_seconds, body)
-}
-
-/// Returns the same with a signature for each secret.
-fn sign_with_each(secrets: &[SecretString], unix_seconds: u64, body: &[u8]) -> String {
-    let mut header = format!("t={unix_seconds}");
-    for secret in secrets {
-        header.push_str(",v1=");
-        header.push_str(&signature(secret.expose_secret(), unix_seconds, body));
-    }
-    header
-}
-
-fn signature(secret: &str, unix_seconds: u64, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(unix_seconds.to_string().as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn no_tls() -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth()
 }
 
 fn outcome_of(status: StatusCode, after: Option<Duration>, body: Option<String>) -> Outcome {
@@ -305,30 +240,6 @@ fn outcome_of(status: StatusCode, after: Option<Duration>, body: Option<String>)
     } else {
         Outcome::failed(reason).with_class(class)
     }
-}
-
-async fn read_body_start(mut response: Response) -> String {
-    let mut start = Vec::new();
-    while start.len() < MAX_BODY_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
-                start.extend_from_slice(&chunk[..chunk.len().min(MAX_BODY_BYTES - start.len())])
-            }
-            // The status is known, so an incomplete body does not matter.
-            Ok(None) | Err(_) => break,
-        }
-    }
-    String::from_utf8_lossy(&start).into_owned()
-}
-
-/// Parses seconds or an HTTP date. Any other value is ignored.
-fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[derive(Serialize)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use processor::OrderHandler;
-use processor::handlers::{Simulate, Webhook};
-use secrecy::SecretString;
+use processor::handlers::{Secret, Simulate, Webhook};
 
 use super::process::ProcessArgs;
 use crate::error::Error;
@@ -105,10 +104,10 @@ pub(crate) struct WorkArgs {
         conflicts_with = "webhook_url"
     )]
     pub(crate) webhook_url_file: Option<InFile<ServerUrl>>,
-    /// webhook: key that signs the requests; without it they are not signed. Prefer the variable: other users of
-    /// the machine can read flags
-    #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = values::secret)]
-    pub(crate) webhook_secret: Option<SecretString>,
+    /// webhook: key that signs the requests, `whsec_` and base64; without it they are not signed. Prefer the variable:
+    /// other users of the machine can read flags
+    #[arg(long, env = "ORDERS_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = values::webhook_secret)]
+    pub(crate) webhook_secret: Option<Secret>,
     /// File with the secret of the webhook, in place of --webhook-secret; during a rotation up to three, one in each
     /// line, all of which sign. Read again on change and on SIGHUP
     #[arg(
@@ -119,7 +118,7 @@ pub(crate) struct WorkArgs {
         value_parser = values::in_file(values::webhook_secrets),
         conflicts_with = "webhook_secret"
     )]
-    pub(crate) webhook_secret_file: Option<InFile<Vec<SecretString>>>,
+    pub(crate) webhook_secret_file: Option<InFile<Vec<Secret>>>,
     /// webhook: timeout of a request: 100ms to 1h
     #[arg(
         long,
