@@ -82,7 +82,7 @@ CHROMIUM=$(browser)
 export CHROMIUM
 
 # Runs `npm ci` only if the lock file has changed.
-for folder in tests/clients tests/browser tests/issuer tests/openapi; do
+for folder in tests/clients tests/browser tests/issuer tests/openapi tests/receivers; do
   if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
     step "npm ci in $folder"
     npm ci --prefix "$folder" --loglevel=error --no-audit --no-fund
@@ -91,13 +91,15 @@ for folder in tests/clients tests/browser tests/issuer tests/openapi; do
 done
 
 # The same for Python packages.
-venv=tests/openapi/.venv
-if [ ! "$venv/.installed" -nt tests/openapi/requirements.txt ]; then
-  step "pip install in tests/openapi"
-  python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/openapi/requirements.txt
-  touch "$venv/.installed"
-fi
+for folder in tests/openapi tests/receivers; do
+  venv=$folder/.venv
+  if [ ! "$venv/.installed" -nt "$folder/requirements.txt" ]; then
+    step "pip install in $folder"
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$folder/requirements.txt"
+    touch "$venv/.installed"
+  fi
+done
 
 # cargo-deny checks the dependencies. A build without optimisation is enough, and ten times as fast.
 tools=${CARGO_TARGET_DIR:-target}/tools

@@ -2,6 +2,7 @@
 
 mod api;
 mod process;
+mod receiver;
 mod servers;
 mod stack;
 mod watch;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub(crate) use api::{Api, https_client, id};
 pub(crate) use process::{Process, command, killed_with_test, run, script};
+pub(crate) use receiver::{Language, Receiver};
 pub(crate) use servers::{Servers, redis_url};
 pub(crate) use stack::{Stack, Stop, base_url, grpc_addr, metrics_url, start_gateway};
 pub(crate) use watch::follow;

@@ -114,6 +114,11 @@ impl Process {
         .await
     }
 
+    /// Returns the lines of stdout until now.
+    pub(crate) fn stdout_lines(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().lines.clone()
+    }
+
     /// Returns the recorded stderr.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().lines.join("\n")

@@ -13,6 +13,7 @@
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
+//! | `receivers` | receivers of webhooks with the libraries of the standard |
 //! | `secret_files` | secrets in files that change while the program runs |
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
@@ -49,6 +50,7 @@ mod order_lifecycle;
 #[allow(dead_code, reason = "another test program shares it and uses other parts")]
 #[path = "../faults/servers.rs"]
 mod private_servers;
+mod receivers;
 mod reference;
 mod restart;
 mod secret_files;
