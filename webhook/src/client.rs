@@ -48,8 +48,7 @@ pub enum Error {
     Build(reqwest::Error),
 }
 
-/// One attempt to deliver a message.
-#[derive(Debug)]
+/// One attempt to deliver a message. It has no Debug, because its body and headers are not for logs.
 pub struct Request<'a> {
     /// The receiver.
     pub url: &'a EndpointUrl,

@@ -83,7 +83,7 @@ struct Endpoint {
 /// The default maximum of `Retry-After`.
 const DEFAULT_MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Omits the secret, and the credentials and the query of the URL, which may contain another one.
+/// Omits the secret, and the parts of the URL that may contain another one.
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Endpoint { url, secrets, .. } = self.endpoint();
