@@ -205,6 +205,19 @@ error_codes! {
     ReaderLimit "reader_limit" Conflict [Grpc] retryable: false
         "The tenant has too many named readers of the event log"
         "Use the name of an existing reader, or remove one with `RemoveReader`.";
+    WebhookUrlRefused "webhook_url_refused" RuleBroken [Rest GraphQl] retryable: false
+        "The URL of a webhook endpoint may not be used"
+        "The message states what to change. Operators: `--webhook-allow-networks` permits internal addresses.";
+    WebhookNotFound "webhook_not_found" NotFound [Rest GraphQl] retryable: false
+        "The webhook endpoint does not exist" "List the endpoints, and use the id of one of them.";
+    EventNotFound "event_not_found" NotFound [Rest GraphQl] retryable: false
+        "The event does not exist"
+        "The id of an event is that of its order, a hyphen and its sequence. Retention removes the events of an order with it.";
+    WebhookLimit "webhook_limit" Conflict [Rest GraphQl] retryable: false
+        "There are too many webhook endpoints" "Remove one that is not used.";
+    SecretKeyMissing "secret_key_missing" Conflict [Rest GraphQl] retryable: false
+        "The gateway cannot encrypt or decrypt the secrets of webhooks"
+        "Operators: set `--secret-key-file` to the same file of keys for all gateways.";
     OrderUnreadable "order_unreadable" Conflict [Rest GraphQl Grpc] retryable: false
         "The stored order cannot be read"
         "Tell the operators the id. Operators: `orders doctor` names the reason, `orders repair` repairs the order or marks it as failed.";

@@ -87,6 +87,13 @@ const ALL_OF_ORDERS: &str = "order.*";
 impl EventTypes {
     /// Every type.
     pub const ALL: Self = Self((1 << EventType::ALL.len()) - 1);
+    /// No type.
+    pub const NONE: Self = Self(0);
+
+    /// Returns the names of the types, in the sequence of the documentation.
+    pub fn words(self) -> Vec<&'static str> {
+        EventType::ALL.into_iter().filter(|kind| self.contains(*kind)).map(EventType::as_str).collect()
+    }
 
     /// Returns whether the selection has a type.
     pub const fn contains(self, kind: EventType) -> bool {
@@ -97,11 +104,7 @@ impl EventTypes {
 /// Separated by commas.
 impl fmt::Display for EventTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, kind) in EventType::ALL.into_iter().filter(|kind| self.contains(*kind)).enumerate() {
-            f.write_str(if n == 0 { "" } else { ", " })?;
-            f.write_str(kind.as_str())?;
-        }
-        Ok(())
+        f.write_str(&self.words().join(", "))
     }
 }
 

@@ -24,6 +24,7 @@
 //! | principal | the authenticated caller: tenant, scopes, limits, end of the credential |
 //! | quota | the limits of a key or a tenant, and their use |
 //! | requester | the origin of a command, for the audit log |
+//! | webhook endpoint | a URL of a user to which events are sent |
 //! | redrive | the restart of a dead letter with a new set of attempts |
 
 mod draft;
@@ -54,6 +55,7 @@ mod tenant;
 mod timestamp;
 pub mod transition;
 pub mod waiting;
+mod webhook;
 
 pub use draft::{
     Content, DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, Field, InvalidField, MAX_CONTENT_BYTES,
@@ -81,3 +83,7 @@ pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};
 pub use status::Status;
 pub use tenant::{InvalidTenant, MAX_TENANT, TenantId};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use webhook::{
+    DisabledReason, EndpointId, EndpointState, InvalidEndpointId, InvalidWebhookTypes, UnknownWord,
+    WebhookFormat, WebhookPayload, WebhookTypes,
+};

@@ -45,6 +45,12 @@ impl Principal {
         }
     }
 
+    /// Returns a subscriber of the gateway, which reads the events of one tenant.
+    pub fn subscriber(name: impl Into<Arc<str>>, tenant: TenantId) -> Self {
+        let scopes = Scopes::of(&[Scope::EventsRead]);
+        Self { name: name.into(), tenant, all_tenants: false, scopes, ..Self::anonymous() }
+    }
+
     /// Returns a background task of the gateway, which reads the orders of all tenants.
     pub fn system(task: &str) -> Self {
         Self { name: Arc::from(format!("system:{task}")), ..Self::anonymous() }

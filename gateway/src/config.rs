@@ -28,6 +28,8 @@ pub struct Config {
     pub grpc: grpc::Config,
     /// The certificates of the ports.
     pub tls: PortCertificates,
+    /// Webhook endpoints and the deliveries to them.
+    pub webhooks: gateway_webhooks::Config,
     /// The access control of the gateway.
     pub access: AccessConfig,
     /// Time for which the gateway still serves requests at shutdown after readiness has turned off.
@@ -62,6 +64,7 @@ impl Default for Config {
             graphql_hooks: graphql::Hooks::default(),
             grpc: grpc::Config::default(),
             tls: PortCertificates::default(),
+            webhooks: gateway_webhooks::Config::default(),
             access: AccessConfig::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(10),

@@ -35,6 +35,7 @@ pub use gateway_rest as rest;
 pub use gateway_service as service;
 pub use gateway_store as store;
 pub use gateway_store::Store;
+pub use gateway_webhooks as webhooks;
 pub use openapi::openapi;
 pub use serve::{Parts, serve};
 pub use starting::Starting;

@@ -16,7 +16,7 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 50] = [
+const METRICS: [(&str, Kind, &str); 58] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_bus_messages_rejected_total",
@@ -43,6 +43,12 @@ const METRICS: [(&str, Kind, &str); 50] = [
     ("orders_database_statements_total", Counter, "SQL statements sent to the database."),
     ("orders_database_transaction_retries_total", Counter, "Transactions retried after a conflict."),
     ("orders_enqueued_total", Counter, "Jobs pushed to the queue, including repeated pushes of an order."),
+    (
+        "orders_event_log_unnumbered",
+        Gauge(Unit::Count),
+        "Committed rows of the event log without a position, counted up to 10,000. More than a few for long means that \
+         numbering fails.",
+    ),
     ("orders_events_recovered_total", Counter, "Events delivered from the database instead of the bus."),
     ("orders_failed_total", Counter, "Orders failed, by error class; after 50 classes the label is `other`."),
     (
@@ -158,6 +164,34 @@ const METRICS: [(&str, Kind, &str); 50] = [
         "Reloads of changed TLS files, by certificate and outcome: success, or failure, which keeps the loaded files.",
     ),
     ("orders_transitions_total", Counter, "Status changes of orders after their creation, by new status."),
+    (
+        "orders_webhook_deliveries_total",
+        Counter,
+        "Requests to webhook endpoints, by outcome: delivered, failed, gone, refused, rejected, throttled, timeout or \
+         unreachable.",
+    ),
+    ("orders_webhook_delivery_duration_seconds", Histogram, "Duration of requests to webhook endpoints."),
+    (
+        "orders_webhook_endpoints",
+        Gauge(Unit::Count),
+        "Webhook endpoints, by state: active, disabled or failing.",
+    ),
+    (
+        "orders_webhook_events_missed_total",
+        Counter,
+        "Events that were removed from the event log before they were delivered to a webhook endpoint.",
+    ),
+    (
+        "orders_webhook_lag_events",
+        Gauge(Unit::Count),
+        "Events of the log that the slowest webhook endpoint has not passed. Disabled endpoints do not count.",
+    ),
+    ("orders_webhook_lag_seconds", Gauge(Unit::Seconds), "Age of the oldest of these events."),
+    (
+        "orders_webhook_messages",
+        Gauge(Unit::Count),
+        "Webhook messages by state: waiting for another attempt, or failed after the last one.",
+    ),
     ("orders_worker_streams", Gauge(Unit::Count), "Processors connected to this gateway."),
     (
         "orders_workers",
@@ -194,6 +228,10 @@ fn describe() {
     // Metrics that alerts compare exist from the start.
     metrics::gauge!("orders_parked").set(0.0);
     metrics::gauge!("orders_database_clock_step_seconds").set(0.0);
+    metrics::counter!("orders_webhook_events_missed_total").absolute(0);
+    for outcome in webhook::OutcomeKind::ALL {
+        metrics::counter!("orders_webhook_deliveries_total", "outcome" => outcome.as_str()).absolute(0);
+    }
     for direction in ["back", "forward"] {
         metrics::counter!("orders_database_clock_steps_total", "direction" => direction).absolute(0);
     }

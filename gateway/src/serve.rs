@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use gateway_service::{Service, ServiceParts};
+use gateway_webhooks::Webhooks;
+use telemetry::panics::restart_on_panic;
 
 use crate::health::HealthState;
 use crate::{Config, Store, authentication, graphql, grpc, rest};
@@ -72,6 +74,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let (auth, authenticator) =
         authentication::auth(&config.access, &store, presence.shares(), orders.keys());
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
+    let webhooks = Webhooks::new(store.clone(), event_log.clone(), config.webhooks.clone());
+    let webhooks = webhooks.map_err(std::io::Error::other)?;
     let tracking = TrackingLinks::new(store.clone(), &orders.keys().derive("tracking"));
     let rest = RestState::new(rest::StateParts {
         config: config.rest.clone(),
@@ -120,6 +124,12 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         loops.spawn(authenticator.run(stop_loops.clone()));
         loops.spawn(presence.run(bus, stop_loops.clone()));
     }
+    let (delivering, observing) = (webhooks.clone(), webhooks);
+    let (stop_delivering, stop_observing) = (context.draining.clone(), stop_loops.clone());
+    loops.spawn(restart_on_panic("webhooks", move || delivering.clone().run(stop_delivering.clone())));
+    loops.spawn(restart_on_panic("webhook_housekeeping", move || {
+        observing.clone().keep_house(stop_observing.clone())
+    }));
     let dispatching = background.spawn(&loops, &stop_loops, context.draining.clone());
 
     let stop_http = CancellationToken::new();

@@ -127,6 +127,7 @@ fn query(request: &v1::ReadEventsRequest, max_response_size: usize) -> Result<Ev
         currency: optional(&request.currency).map(|code| valid::<Currency>("currency", code)).transpose()?,
         limit,
         max_bytes: max_response_size.min(MAX_PAGE_BYTES),
+        with_orders: true,
     })
 }
 

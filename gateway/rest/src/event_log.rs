@@ -169,6 +169,7 @@ fn read(query: &mut Query<'_>, headers: &HeaderMap, max_bytes: usize) -> EventQu
         currency: parsed::<Currency>(query, "currency"),
         limit,
         max_bytes,
+        with_orders: true,
     }
 }
 

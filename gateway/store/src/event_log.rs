@@ -9,6 +9,7 @@
 //! reads committed rows by their ids, keeps their order.
 
 mod numbering;
+mod search;
 mod trim;
 
 use std::sync::Arc;

@@ -78,6 +78,7 @@ mod timeline;
 mod tracking;
 mod transition;
 mod unreadable;
+mod webhooks;
 mod write_path;
 
 use std::future::Future;
@@ -125,6 +126,12 @@ pub use timeline::Timelines;
 pub use tracking::TrackedTenant;
 pub use transition::CommandOutcome;
 pub use unreadable::{Cause, Unreadable};
+pub use webhooks::{
+    DeliveryState, EndpointChange, EndpointSettings, EndpointUpdate, MAX_ATTEMPT_PAGE, MAX_ENDPOINTS,
+    MAX_MESSAGE_PAGE, MAX_TENANT_ENDPOINTS, MessageCounts, MessageState, SavedProgress, WebhookAttempt,
+    WebhookEndpoint, WebhookHealth, WebhookMessage, WebhookNotice, WebhookProgress, WebhookReplay,
+    WebhookReplayProgress,
+};
 
 /// The database. Cloning it is cheap.
 #[derive(Clone)]

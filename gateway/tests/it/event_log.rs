@@ -18,7 +18,7 @@ use crate::harness::{Backend, On, eventually};
 use crate::lost_commits::{LOSE_ANSWER, LOSE_COMMIT, Way};
 use crate::on_both;
 
-async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
+pub(crate) async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     let now = store.now();
     let draft = Draft {
         item: Some("Laptop".into()),

@@ -100,6 +100,8 @@ mod tracking;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]
+mod webhook_delivery;
+#[cfg(test)]
 mod worker_access;
 #[cfg(test)]
 mod workers;

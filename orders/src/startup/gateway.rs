@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use broker::redis::{BusKey, Redis};
 use broker::{Bus, Queue};
+use gateway::store::Dialect;
 use gateway::{Parts, Starting, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,11 +17,12 @@ use super::certificates::keep_ports_current;
 use super::database::wait_for_database;
 use super::listeners::{bind, local_address, raise_connection_limit};
 use super::redis::check_redis;
+use super::secret_keys;
 use crate::cli::GatewaySettings;
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
 use crate::signal;
-use crate::values::{BusSecrets, InFile};
+use crate::values::{BusSecrets, DatabaseUrl, InFile};
 
 /// The setting of the admin server, for errors.
 const ADMIN_ADDR: &str = "--admin-addr (ORDERS_ADMIN_ADDR)";
@@ -67,6 +69,7 @@ impl PreparedGateway {
         let bus_secrets = settings.bus.bus_secret_file.clone();
         let reads_again = settings.database.database_url_file.is_some()
             || bus_secrets.is_some()
+            || settings.webhooks.secret_key_file.is_some()
             || !secret_files.is_empty();
         let requests = reads_again.then(|| signals.reload_requests());
         let shutdown = signals.shutdown;
@@ -92,6 +95,24 @@ impl PreparedGateway {
         if let Some(store) = &store {
             create_first_keys(&settings.access, store).await?;
             settings.database.add_file(store, &mut secret_files);
+            if store.dialect() == Dialect::Sqlite {
+                // The file belongs to one process, so the one that held webhook endpoints has ended.
+                let ended = store.end_webhook_leases().await;
+                ended.map_err(|error| Error::failed(error.to_string()))?;
+            }
+            let keys = match (&settings.webhooks.secret_key_file, settings.database.url()) {
+                (Some(file), _) => Some(file.clone()),
+                (None, DatabaseUrl::Sqlite(file)) => Some(secret_keys::read_or_create(&file)?),
+                (None, DatabaseUrl::MySql(_)) => None,
+            };
+            if let Some(keys) = keys {
+                let used = config.webhooks.secret_keys.clone();
+                used.replace_with(&keys.value);
+                secret_files.add("--secret-key-file (ORDERS_SECRET_KEY_FILE)", keys, move |changed| {
+                    used.replace_with(changed);
+                    Ok::<_, Infallible>(())
+                });
+            }
         }
         Ok(store.map(|store| Self {
             config,

@@ -8,6 +8,7 @@ mod gateway;
 mod listeners;
 mod reconnect;
 mod redis;
+mod secret_keys;
 
 pub(crate) use certificates::keep_client_current;
 pub(crate) use database::{open_database_beside_gateway, open_existing_database, open_migrated_database};

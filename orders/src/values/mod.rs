@@ -25,7 +25,8 @@ pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
 pub(crate) use units::{duration, show_duration, show_size, size};
 pub(crate) use urls::{
-    BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, webhook_secret, webhook_secrets,
+    BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, secret_keys, webhook_secret,
+    webhook_secrets,
 };
 
 /// Parses the prefix of the key names in Redis.

@@ -1,5 +1,6 @@
 //! Values that can contain a password or are one. Debug and Display redact it; only `expose_secret` returns it.
 
+use gateway::webhooks::{InvalidSecretKeys, SecretKeys};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -228,6 +229,12 @@ pub(crate) fn bus_secrets(text: &str) -> Result<BusSecrets, ValueError> {
             Err(ValueError::new("it has more than two lines", "remove the secrets that no gateway uses"))
         }
     }
+}
+
+/// Parses the keys that encrypt the secrets of webhook endpoints.
+pub(crate) fn secret_keys(text: &str) -> Result<SecretKeys, ValueError> {
+    let hint = "write one with: (umask 077; openssl rand -base64 32 > FILE)";
+    text.parse().map_err(|error: InvalidSecretKeys| ValueError::new(error.to_string(), hint))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway-store", &["domain", "telemetry"]),
     ("gateway-service", &["domain", "telemetry", "broker", "gateway-store"]),
     ("gateway-access", &["domain", "telemetry", "tls", "gateway-store"]),
+    ("gateway-webhooks", &["domain", "telemetry", "webhook", "gateway-service", "gateway-store"]),
     // HTTP without any order, GraphQL or gRPC.
     ("gateway-http", &["domain", "telemetry", "tls"]),
     (
@@ -59,6 +60,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gateway-grpc",
             "gateway-service",
             "gateway-store",
+            "gateway-webhooks",
+            "webhook",
         ],
     ),
     ("processor", &["domain", "proto", "telemetry", "tls", "broker", "webhook"]),

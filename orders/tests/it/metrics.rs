@@ -5,8 +5,12 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, eventually};
 
 /// Gauges that count, and therefore have no unit.
-const DIMENSIONLESS: [&str; 15] = [
+const DIMENSIONLESS: [&str; 19] = [
     "orders_event_log_events",
+    "orders_event_log_unnumbered",
+    "orders_webhook_endpoints",
+    "orders_webhook_lag_events",
+    "orders_webhook_messages",
     "orders_gateways",
     "orders_graphql_subscriptions",
     "orders_graphql_websockets",

@@ -105,6 +105,7 @@ impl EventSelection {
             currency,
             limit,
             max_bytes: max_page_bytes / JSON_PART,
+            with_orders: true,
         })
     }
 }

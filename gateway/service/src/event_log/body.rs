@@ -7,14 +7,11 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// An event as subscribers receive it.
-#[derive(Serialize)]
-struct Body<'a> {
-    /// The id, the same for every delivery: the order and the sequence.
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: Timestamp,
-    data: Data<'a>,
+pub(super) struct Body {
+    /// The JSON.
+    pub(super) json: String,
+    /// The place of its member `data`, which ends before the last character.
+    pub(super) data_start: usize,
 }
 
 #[derive(Serialize)]
@@ -66,16 +63,15 @@ pub(super) fn event_id(event: &OrderEvent) -> String {
     id
 }
 
-/// Serialises an event with the content of its order.
-pub(super) fn json(id: &str, event: &OrderEvent, order: Option<&Order>) -> String {
-    let body = Body {
-        id,
-        kind: EventType::of(event).as_str(),
-        timestamp: event.occurred_at,
-        data: Data { event, order: order.map(content) },
-    };
+/// Serialises an event with the content of its order. The id is the same for every delivery: the order and the sequence.
+pub(super) fn body(id: &str, event: &OrderEvent, order: Option<&Order>) -> Body {
+    let kind = EventType::of(event).as_str();
+    let mut json = format!(r#"{{"id":"{id}","type":"{kind}","timestamp":"{}","data":"#, event.occurred_at);
+    let data_start = json.len();
     // A struct of strings and numbers can always be serialised.
-    serde_json::to_string(&body).unwrap_or_default()
+    json.push_str(&serde_json::to_string(&Data { event, order: order.map(content) }).unwrap_or_default());
+    json.push('}');
+    Body { json, data_start }
 }
 
 fn content(order: &Order) -> OrderContent<'_> {
@@ -137,7 +133,8 @@ mod tests {
             r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99}],"total":2599.98,"currency":"USD","#,
             r#""priority":"normal","maxAttempts":5,"processAfter":null,"createdAt":"2023-11-14T22:13:20.123456Z"}"#,
         );
-        assert_eq!(json(&event_id(&event), &event, Some(&order)), format!("{start}{content}}}}}"));
-        assert_eq!(json(&event_id(&event), &event, None), format!("{start}null}}}}"));
+        let json = |order| body(&event_id(&event), &event, order).json;
+        assert_eq!(json(Some(&order)), format!("{start}{content}}}}}"));
+        assert_eq!(json(None), format!("{start}null}}}}"));
     }
 }

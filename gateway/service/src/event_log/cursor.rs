@@ -28,6 +28,13 @@ pub struct EventCursor {
 #[error("is not a cursor of the event log; give one from an answer, unchanged")]
 pub struct InvalidEventCursor;
 
+impl EventCursor {
+    /// Returns the position of the last event that was read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+}
+
 impl fmt::Display for EventCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = vec![VERSION];

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::cursor::{EventCursor, InvalidEventCursor};
-pub use self::read::{EventPage, EventQuery, LogEvent, MAX_EVENTS};
+pub use self::read::{EventPage, EventQuery, LogEvent, LogWatch, MAX_EVENTS};
 pub use self::readers::{InvalidReaderName, ReaderName};
 
 /// Minimum pause between two transactions that number events. More commits then share one.
@@ -29,6 +29,8 @@ const READER_INTERVAL: Duration = Duration::from_millis(50);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum number of rows without a position that are counted.
+const MAX_COUNTED: u32 = 10_000;
 /// Interval of removing old events.
 const TRIM_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -49,7 +51,8 @@ struct Inner {
 }
 
 impl EventLog {
-    pub(crate) fn new(store: &Store, installation: &Installation) -> Self {
+    /// Returns the log of a database, without the tasks that number and trim it.
+    pub fn new(store: &Store, installation: &Installation) -> Self {
         let [a, b, c, d, ..] = installation.id;
         Self(Arc::new(Inner {
             store: store.clone(),
@@ -59,6 +62,11 @@ impl EventLog {
             next: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
         }))
+    }
+
+    /// Returns whether there is a log.
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_enabled
     }
 
     /// Reports a commit of events by this gateway.
@@ -129,6 +137,9 @@ impl EventLog {
             let pause = if more { NUMBERING_PAUSE } else { TRIM_INTERVAL };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {
+                    if !more && let Ok(rows) = self.0.store.count_unnumbered_events(MAX_COUNTED).await {
+                        metrics::gauge!("orders_event_log_unnumbered").set(rows as f64);
+                    }
                     more = self.0.store.trim_event_log(retention).await.unwrap_or_else(|error| {
                         tracing::debug!(%error, "failed to remove old events, retrying later");
                         false

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::{Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope, Timestamp};
 use futures_util::stream::{self, Stream};
 use gateway_store::{LogPage, LoggedEvent};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::body::{event_id, json};
+use super::body::{Body, body, event_id};
 use super::{EventCursor, EventLog};
 use crate::error::Error;
 
@@ -38,6 +39,8 @@ pub struct EventQuery {
     pub limit: u32,
     /// Maximum number of bytes of the events; at least one is returned.
     pub max_bytes: usize,
+    /// Whether the events contain their orders. Without, the JSON states `null`.
+    pub with_orders: bool,
 }
 
 /// An event of a page.
@@ -51,10 +54,20 @@ pub struct LogEvent {
     pub kind: EventType,
     /// The order.
     pub order_id: OrderId,
+    /// The number of the event within its order.
+    pub sequence: u32,
     /// The time of the change, by the clock of the database.
     pub occurred_at: Timestamp,
     /// The event with the content of its order, as JSON: the same bytes on every API.
     pub json: String,
+    data_start: usize,
+}
+
+impl LogEvent {
+    /// Returns the member `data` of the JSON.
+    pub fn data(&self) -> &str {
+        self.json.get(self.data_start..self.json.len().saturating_sub(1)).unwrap_or_default()
+    }
 }
 
 /// A page of events.
@@ -68,12 +81,40 @@ pub struct EventPage {
     pub is_end: bool,
 }
 
-/// A reader that waits.
-struct Waiting<'w>(&'w AtomicUsize);
+/// A reader that waits: events of other gateways are then looked for more often.
+struct Waiting(EventLog);
 
-impl Drop for Waiting<'_> {
+impl Waiting {
+    fn new(log: &EventLog) -> Self {
+        log.0.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(log.clone())
+    }
+}
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Wakes a reader when the log has further events.
+pub struct LogWatch {
+    next: watch::Receiver<u64>,
+    _waiting: Waiting,
+}
+
+impl LogWatch {
+    /// Takes the present end of the log as seen: only a later one wakes the reader.
+    pub fn mark_seen(&mut self) {
+        self.next.mark_unchanged();
+    }
+
+    /// Waits until the log has another end than the one seen.
+    pub async fn changed(&mut self) {
+        if self.next.changed().await.is_err() {
+            // The log has ended, and so will its readers.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -127,8 +168,7 @@ impl EventLog {
         longest: Duration,
     ) -> Result<EventPage, Error> {
         let end = Instant::now() + longest;
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.0.waiting);
+        let _waiting = Waiting::new(self);
         let mut next = self.0.next.subscribe();
         // Looks for events of other gateways at once, not after the interval of a gateway without readers.
         self.0.committed.notify_one();
@@ -147,6 +187,33 @@ impl EventLog {
                 }
             }
         }
+    }
+
+    /// Returns one event of an order, from the order itself. `None` if it does not exist, or the caller may not see it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without `events:read`, [`Error::EventLogDisabled`] and [`Error::Unavailable`].
+    pub async fn event(
+        &self,
+        principal: &Principal,
+        order: OrderId,
+        sequence: u32,
+    ) -> Result<Option<LogEvent>, Error> {
+        principal.require(Scope::EventsRead)?;
+        let store = &self.0.store;
+        let Some(order) = store.find(principal, &[order]).await?.orders.into_iter().next() else {
+            return Ok(None);
+        };
+        let timelines = store.timelines(principal, &[(order.id, sequence.saturating_sub(1))]).await?;
+        let event = timelines.events.into_iter().find(|event| event.sequence == sequence);
+        Ok(event.map(|event| log_event(&event, Some(&order), self.cursor(0))))
+    }
+
+    /// Returns the wake-up of a reader that reads pages itself.
+    pub fn watch(&self) -> LogWatch {
+        let log_watch = LogWatch { next: self.0.next.subscribe(), _waiting: Waiting::new(self) };
+        self.0.committed.notify_one();
+        log_watch
     }
 
     /// Streams the pages from a position on: those with events, and those whose filter has removed all events.
@@ -188,7 +255,8 @@ impl EventLog {
         Error::CursorExpired(self.cursor(first.saturating_sub(1)))
     }
 
-    pub(super) fn cursor(&self, position: u64) -> EventCursor {
+    /// Returns the cursor of a position.
+    pub fn cursor(&self, position: u64) -> EventCursor {
         EventCursor { installation: self.0.installation, position }
     }
 
@@ -203,7 +271,8 @@ impl EventLog {
         let mut ids: Vec<OrderId> = wanted.map(|logged| logged.event.order_id).collect();
         ids.sort_unstable();
         ids.dedup();
-        if ids.is_empty() {
+        let is_needed = query.with_orders || query.customer.is_some() || query.currency.is_some();
+        if ids.is_empty() || !is_needed {
             return Ok(HashMap::new());
         }
         let found = self.0.store.find(principal, &ids).await?;
@@ -233,10 +302,14 @@ fn select(
     if !query.customer.as_ref().is_none_or(of_customer) || !query.currency.as_ref().is_none_or(in_currency) {
         return None;
     }
+    Some(log_event(event, order, cursor))
+}
+
+fn log_event(event: &OrderEvent, order: Option<&Order>, cursor: EventCursor) -> LogEvent {
     let id = event_id(event);
-    let json = json(&id, event, order);
-    let (order_id, occurred_at) = (event.order_id, event.occurred_at);
-    Some(LogEvent { cursor, id, kind: EventType::of(event), order_id, occurred_at, json })
+    let Body { json, data_start } = body(&id, event, order);
+    let (order_id, sequence, occurred_at) = (event.order_id, event.sequence, event.occurred_at);
+    LogEvent { cursor, id, kind: EventType::of(event), order_id, sequence, occurred_at, json, data_start }
 }
 
 #[cfg(test)]

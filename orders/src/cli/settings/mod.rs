@@ -12,6 +12,7 @@ mod process;
 mod storage;
 mod tls;
 mod token;
+mod webhooks;
 mod work;
 
 use clap::Args;
@@ -31,6 +32,7 @@ pub(crate) use storage::{
 };
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
 pub(crate) use token::{TokenArgs, read_token_file};
+pub(crate) use webhooks::WebhookArgs;
 pub(crate) use work::WorkArgs;
 
 /// The settings of a gateway, without its process.
@@ -61,6 +63,8 @@ pub(crate) struct GatewaySettings {
     #[command(flatten)]
     pub(crate) rules: RuleArgs,
     #[command(flatten)]
+    pub(crate) webhooks: WebhookArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
 }
 
@@ -82,6 +86,7 @@ impl GatewaySettings {
         self.limits.apply_to(&mut config)?;
         self.grpc.apply_to(&mut config);
         self.access.apply_to(&mut config);
+        self.webhooks.apply_to(&mut config, self.access.developer_tools());
         config.access.jwt = self.jwt.load(self.access.auth)?;
         config.graphql.introspection =
             self.limits.graphql_introspection.unwrap_or_else(|| self.access.developer_tools());

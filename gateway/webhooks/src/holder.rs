@@ -1,0 +1,203 @@
+//! Decides to which endpoints this gateway delivers.
+//!
+//! Each endpoint has one holder at a time, for the time of a lease. A gateway takes endpoints without a holder, a few at a
+//! time, so that gateways that start together share them, and renews the leases of all of them with one statement. A delivery
+//! sends nothing after [`LEASE`] less [`LEASE_MARGIN`], so its last request has ended when another gateway begins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{EndpointId, Timestamp};
+use gateway_store::Error as StoreError;
+use telemetry::panics;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Webhooks;
+use crate::delivery::{Delivery, Ended, Parts};
+use crate::send::TIMEOUT;
+
+/// Duration of the lease of an endpoint.
+const LEASE: Duration = Duration::from_secs(40);
+/// The part of a lease in which nothing is sent: that of a request and of the difference of the clocks.
+const LEASE_MARGIN: Duration = Duration::from_secs(TIMEOUT.as_secs() + 5);
+/// Interval of renewing the leases.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval of looking for endpoints without a holder and for changes.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of endpoints that are taken at once.
+const CLAIMED_AT_ONCE: u32 = 16;
+/// Maximum number of endpoints of a gateway.
+const MAX_HELD: usize = 2_000;
+/// Changes are looked for this much before the last look: clocks differ, and a change is committed after its time.
+const CHANGE_OVERLAP: Duration = Duration::from_secs(10);
+/// Pause before an endpoint whose delivery has panicked is taken again: the end of its lease.
+const _: () = assert!(RENEW_INTERVAL.as_secs() * 2 < LEASE.as_secs() - LEASE_MARGIN.as_secs());
+
+struct Held {
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+struct Holder {
+    webhooks: Webhooks,
+    /// The number of this process in the leases.
+    number: i64,
+    lease: watch::Sender<Instant>,
+    held: HashMap<EndpointId, Held>,
+    deliveries: JoinSet<(EndpointId, Ended)>,
+    changes_since: Timestamp,
+}
+
+impl Webhooks {
+    /// Delivers events to endpoints until `stop`. Then it waits for requests in flight, and gives the endpoints back.
+    pub async fn run(self, stop: CancellationToken) {
+        if !self.0.event_log.is_enabled() {
+            return;
+        }
+        let mut holder = Holder {
+            number: i64::from(rand::random::<u32>()) << 16 | i64::from(std::process::id() & 0xffff) | 1,
+            lease: watch::Sender::new(Instant::now() + LEASE - LEASE_MARGIN),
+            held: HashMap::new(),
+            deliveries: JoinSet::new(),
+            changes_since: self.0.store.now() - CHANGE_OVERLAP,
+            webhooks: self,
+        };
+        let mut renewed = Instant::now();
+        loop {
+            if renewed.elapsed() >= RENEW_INTERVAL {
+                // Without a renewal the deliveries end by themselves.
+                if let Err(error) = holder.renew().await {
+                    tracing::debug!(%error, "failed to renew the leases of webhook endpoints");
+                }
+                renewed = Instant::now();
+            }
+            if let Err(error) = holder.look().await {
+                tracing::debug!(%error, "failed to look for webhook endpoints");
+            }
+            let wake_at = Instant::now() + CLAIM_INTERVAL;
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return holder.finish().await,
+                    () = holder.webhooks.0.changed.notified() => break,
+                    Some(ended) = holder.deliveries.join_next(), if !holder.deliveries.is_empty() => {
+                        if let Ok((id, ended)) = ended {
+                            holder.ended(id, ended).await;
+                        }
+                    }
+                    () = tokio::time::sleep_until(wake_at) => break,
+                }
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// Takes endpoints without a holder, and tells deliveries of changes.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let store = self.webhooks.0.store.clone();
+        let since = self.changes_since;
+        let now = store.now();
+        for id in store.webhook_endpoints_changed_since(since).await? {
+            if let Some(held) = self.held.get(&id) {
+                held.changed.notify_one();
+            }
+        }
+        self.changes_since = now - CHANGE_OVERLAP;
+        if self.held.len() >= MAX_HELD {
+            return Ok(());
+        }
+        if self.held.is_empty() {
+            // Nothing depends on the lease before.
+            self.lease.send_replace(Instant::now() + LEASE - LEASE_MARGIN);
+        }
+        for id in store.claim_webhook_endpoints(self.number, LEASE, CLAIMED_AT_ONCE).await? {
+            self.deliver(id);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, id: EndpointId) {
+        let (changed, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let parts = Parts {
+            webhooks: self.webhooks.clone(),
+            id,
+            holder: self.number,
+            lease: self.lease.subscribe(),
+            changed: changed.clone(),
+            stop: stop.clone(),
+        };
+        self.held.insert(id, Held { changed, stop });
+        self.deliveries.spawn(async move {
+            let delivery = panics::catch_async("webhooks", async {
+                match Delivery::load(parts).await {
+                    Ok(Some(delivery)) => delivery.run().await,
+                    Ok(None) => Ended::Lost,
+                    Err(error) => {
+                        tracing::debug!(%error, endpoint = %id, "failed to read a webhook endpoint");
+                        Ended::Released
+                    }
+                }
+            });
+            // After a panic the lease ends by itself.
+            (id, delivery.await.unwrap_or(Ended::Lost))
+        });
+    }
+
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        let ids: Vec<EndpointId> = self.held.keys().copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let still = self.webhooks.0.store.renew_webhook_endpoints(self.number, &ids, LEASE).await?;
+        if start < *self.lease.borrow() {
+            self.lease.send_replace(start + LEASE - LEASE_MARGIN);
+        }
+        for id in ids.iter().filter(|id| !still.contains(id)) {
+            if let Some(held) = self.held.get(id) {
+                // It finds that it is not the holder.
+                held.changed.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self, id: EndpointId, ended: Ended) {
+        self.held.remove(&id);
+        if ended == Ended::Released
+            && let Err(error) = self.webhooks.0.store.release_webhook_endpoints(self.number, &[id]).await
+        {
+            tracing::debug!(%error, "failed to give a webhook endpoint back, its lease ends by itself");
+        }
+    }
+
+    async fn finish(mut self) {
+        for held in self.held.values() {
+            held.stop.cancel();
+        }
+        while let Some(ended) = self.deliveries.join_next().await {
+            if let Ok((id, ended)) = ended {
+                self.ended(id, ended).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_documented() {
+        let held = limits_page::count(MAX_HELD);
+        limits_page::row(
+            "webhook endpoints of a gateway; lease of an endpoint",
+            &format!("{held}; {} s", LEASE.as_secs()),
+        );
+        limits_page::row("request to a webhook endpoint", &format!("{} s", TIMEOUT.as_secs()));
+    }
+}
