@@ -21,8 +21,12 @@ pub use self::cursor::{EventCursor, InvalidEventCursor};
 pub use self::read::{EventPage, EventQuery, LogEvent, LogWatch, MAX_EVENTS};
 pub use self::readers::{InvalidReaderName, ReaderName};
 
-/// Minimum pause between two transactions that number events. More commits then share one.
-const NUMBERING_PAUSE: Duration = Duration::from_millis(20);
+/// Minimum pause between two transactions that number events, while a reader waits here. More commits then share one.
+const READER_PAUSE: Duration = Duration::from_millis(20);
+/// The same without a reader. A transaction costs the database as much as some orders.
+const IDLE_PAUSE: Duration = Duration::from_millis(200);
+/// Minimum pause between two transactions that remove old events.
+const TRIM_PAUSE: Duration = Duration::from_millis(20);
 /// Interval of looking for events of other gateways, while a reader waits here.
 const READER_INTERVAL: Duration = Duration::from_millis(50);
 /// The same without a reader.
@@ -44,6 +48,8 @@ struct Inner {
     /// The beginning of the id of the installation, for cursors.
     installation: [u8; 4],
     committed: Notify,
+    /// Wakes numbering in a pause, when a reader begins to wait.
+    reader_began: Notify,
     /// The next position that this gateway knows.
     next: watch::Sender<u64>,
     /// The number of readers that wait for events.
@@ -59,6 +65,7 @@ impl EventLog {
             is_enabled: store.has_event_log(),
             installation: [a, b, c, d],
             committed: Notify::new(),
+            reader_began: Notify::new(),
             next: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
         }))
@@ -81,15 +88,15 @@ impl EventLog {
         }
         let log = LogThrottle::default();
         loop {
-            let has_readers = self.0.waiting.load(Ordering::Relaxed) > 0;
-            let interval = if has_readers { READER_INTERVAL } else { IDLE_INTERVAL };
+            let interval = if self.has_readers() { READER_INTERVAL } else { IDLE_INTERVAL };
             let is_local = tokio::select! {
                 () = self.0.committed.notified() => true,
                 () = tokio::time::sleep(interval) => false,
                 () = stop.cancelled() => return,
             };
             let pause = match self.number_all(is_local).await {
-                Ok(()) => NUMBERING_PAUSE,
+                Ok(()) if self.has_readers() => READER_PAUSE,
+                Ok(()) => IDLE_PAUSE,
                 Err(error) => {
                     if let Some(more) = log.allow() {
                         tracing::warn!(%error, more, "failed to number events, their readers receive them later");
@@ -99,9 +106,14 @@ impl EventLog {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.0.reader_began.notified() => {}
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    fn has_readers(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
     async fn number_all(&self, is_local: bool) -> Result<(), gateway_store::Error> {
@@ -134,7 +146,7 @@ impl EventLog {
     pub(crate) async fn trim(self, retention: LogRetention, stop: CancellationToken) {
         let mut more = false;
         loop {
-            let pause = if more { NUMBERING_PAUSE } else { TRIM_INTERVAL };
+            let pause = if more { TRIM_PAUSE } else { TRIM_INTERVAL };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {
                     if !more && let Ok(rows) = self.0.store.count_unnumbered_events(MAX_COUNTED).await {

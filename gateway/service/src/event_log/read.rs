@@ -86,7 +86,11 @@ struct Waiting(EventLog);
 
 impl Waiting {
     fn new(log: &EventLog) -> Self {
-        log.0.waiting.fetch_add(1, Ordering::Relaxed);
+        if log.0.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            log.0.reader_began.notify_one();
+        }
+        // Looks for events of other gateways at once, not after the interval of a gateway without readers.
+        log.0.committed.notify_one();
         Self(log.clone())
     }
 }
@@ -170,8 +174,6 @@ impl EventLog {
         let end = Instant::now() + longest;
         let _waiting = Waiting::new(self);
         let mut next = self.0.next.subscribe();
-        // Looks for events of other gateways at once, not after the interval of a gateway without readers.
-        self.0.committed.notify_one();
         let mut query = query.clone();
         loop {
             next.borrow_and_update();
@@ -211,9 +213,7 @@ impl EventLog {
 
     /// Returns the wake-up of a reader that reads pages itself.
     pub fn watch(&self) -> LogWatch {
-        let log_watch = LogWatch { next: self.0.next.subscribe(), _waiting: Waiting::new(self) };
-        self.0.committed.notify_one();
-        log_watch
+        LogWatch { next: self.0.next.subscribe(), _waiting: Waiting::new(self) }
     }
 
     /// Streams the pages from a position on: those with events, and those whose filter has removed all events.
