@@ -2,7 +2,7 @@
 //!
 //! | to see | read |
 //! |---|---|
-//! | what users can do with endpoints | `manage`, `recover` |
+//! | what users can do with endpoints | `manage`, `input`, `recover` |
 //! | which gateway delivers to an endpoint | `holder` |
 //! | how events are delivered in the order of each order | `delivery` |
 //! | when an endpoint counts as failing, and when a message does | `delivery/health` |
@@ -14,6 +14,7 @@ mod delivery;
 mod error;
 mod holder;
 mod housekeeping;
+mod input;
 mod limits;
 mod manage;
 mod principal;
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 use webhook::Client;
 
 pub use self::error::WebhookError;
+pub use self::input::{EndpointInput, InvalidInput};
 pub use self::limits::{
     DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_DESCRIPTION, MAX_OVERLAP, MAX_RATE, OVERLAP,
 };

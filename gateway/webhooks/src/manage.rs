@@ -91,6 +91,22 @@ pub struct EndpointChanges {
     pub concurrency: Option<u32>,
 }
 
+impl From<&NewEndpoint> for EndpointChanges {
+    fn from(new: &NewEndpoint) -> Self {
+        Self {
+            url: Some(new.url.clone()),
+            description: Some(new.description.clone()),
+            types: Some(new.types),
+            customer: Some(new.customer.clone()),
+            currency: Some(new.currency),
+            payload: Some(new.payload),
+            format: Some(new.format),
+            rate_per_s: Some(new.rate_per_s),
+            concurrency: Some(new.concurrency),
+        }
+    }
+}
+
 /// A rotation of the secret.
 #[derive(Debug, Clone)]
 pub struct RotateSecret {
@@ -137,6 +153,7 @@ impl Webhooks {
         self.check_log()?;
         let (store, keys) = (&self.0.store, &self.0.config.secret_keys);
         let secret = parse_secret(new.secret.as_deref())?;
+        self.check(&EndpointChanges::from(&new))?;
         let settings = EndpointSettings {
             description: new.description,
             url: new.url,
@@ -148,7 +165,6 @@ impl Webhooks {
             rate_per_s: new.rate_per_s,
             concurrency: new.concurrency,
         };
-        self.check(&settings)?;
         let now = store.now();
         let id = EndpointId::new(now);
         let secrets = keys.seal(id, &EndpointSecrets::new(&secret)).ok_or(WebhookError::NoSecretKey)?;
@@ -218,6 +234,8 @@ impl Webhooks {
         changes: &EndpointChanges,
         request_id: Option<String>,
     ) -> Result<EndpointStatus, WebhookError> {
+        caller.require(Scope::WebhooksManage)?;
+        self.check(changes)?;
         self.change(caller, id, request_id, |endpoint| {
             let mut settings = endpoint.settings.clone();
             let EndpointChanges {
@@ -240,7 +258,6 @@ impl Webhooks {
             settings.format = format.unwrap_or(settings.format);
             settings.rate_per_s = rate_per_s.unwrap_or(settings.rate_per_s);
             settings.concurrency = concurrency.unwrap_or(settings.concurrency);
-            self.check(&settings)?;
             Ok(EndpointUpdate::Settings(settings))
         })
         .await
@@ -439,23 +456,36 @@ impl Webhooks {
         }
     }
 
-    fn check(&self, settings: &EndpointSettings) -> Result<(), WebhookError> {
-        let url = EndpointUrl::parse(&settings.url, &self.0.config.allowed_networks);
-        let url = url.map_err(WebhookError::Url)?;
-        self.0.client.check(&url).map_err(|error| WebhookError::NoAuthorities(error.to_string()))?;
-        if !settings.description.is_empty() {
-            strings::validate(&settings.description, MAX_DESCRIPTION).map_err(WebhookError::Description)?;
-        }
-        if let Some(customer) = &settings.customer {
-            strings::validate(customer, MAX_CUSTOMER).map_err(WebhookError::Customer)?;
-        }
-        if !(1..=MAX_CONCURRENCY).contains(&settings.concurrency) {
-            return Err(WebhookError::Concurrency);
-        }
-        if settings.rate_per_s.is_some_and(|rate| !(1..=MAX_RATE).contains(&rate)) {
-            return Err(WebhookError::Rate);
-        }
-        Ok(())
+    fn check(&self, changes: &EndpointChanges) -> Result<(), WebhookError> {
+        self.problems(changes).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Returns every value that may not be set.
+    pub(crate) fn problems(&self, changes: &EndpointChanges) -> Vec<WebhookError> {
+        let url = changes.url.as_deref().and_then(|url| self.check_url(url).err());
+        let description = changes.description.as_deref().filter(|description| !description.is_empty());
+        let description =
+            description.and_then(|description| strings::validate(description, MAX_DESCRIPTION).err());
+        let customer = changes.customer.as_ref().and_then(Option::as_deref);
+        let customer = customer.and_then(|customer| strings::validate(customer, MAX_CUSTOMER).err());
+        let is_rate = |rate| (1..=MAX_RATE).contains(&rate);
+        let is_concurrency = |number| (1..=MAX_CONCURRENCY).contains(&number);
+        url.into_iter()
+            .chain(description.map(WebhookError::Description))
+            .chain(customer.map(WebhookError::Customer))
+            .chain(changes.rate_per_s.flatten().filter(|rate| !is_rate(*rate)).map(|_| WebhookError::Rate))
+            .chain(
+                changes
+                    .concurrency
+                    .filter(|number| !is_concurrency(*number))
+                    .map(|_| WebhookError::Concurrency),
+            )
+            .collect()
+    }
+
+    fn check_url(&self, url: &str) -> Result<(), WebhookError> {
+        let url = EndpointUrl::parse(url, &self.0.config.allowed_networks).map_err(WebhookError::Url)?;
+        self.0.client.check(&url).map_err(|error| WebhookError::NoAuthorities(error.to_string()))
     }
 
     async fn send(
@@ -481,7 +511,7 @@ pub(crate) fn actor(caller: &Principal, request_id: Option<String>) -> KeyActor 
     KeyActor { name: caller.name.to_string(), tenant, request_id }
 }
 
-fn parse_secret(given: Option<&str>) -> Result<Secret, WebhookError> {
+pub(crate) fn parse_secret(given: Option<&str>) -> Result<Secret, WebhookError> {
     given.map_or_else(|| Ok(Secret::generate()), |given| given.parse().map_err(WebhookError::Secret))
 }
 
@@ -510,5 +540,7 @@ mod tests {
         ] {
             assert_eq!(parse_event_id(id), None, "{id}");
         }
+        let wait = crate::send::TIMEOUT_OF_USER.as_secs();
+        limits_page::row("test or resend of a webhook message", &format!("{wait} s"));
     }
 }

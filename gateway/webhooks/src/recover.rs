@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use domain::{EndpointId, Principal, Timestamp};
 use gateway_service::event_log::EventQuery;
-use gateway_store::{EndpointUpdate, WebhookEndpoint, WebhookReplay};
+use gateway_store::{EndpointUpdate, WebhookReplay};
 use tokio::time::Instant;
 
 use crate::Webhooks;
 use crate::error::WebhookError;
+use crate::manage::EndpointStatus;
 use crate::principal::events_reader;
 
 /// Maximum time of counting the events of a range.
@@ -41,7 +42,7 @@ pub struct Recovery {
     /// The time of the oldest event that the log has, if it is after the beginning of the range.
     pub log_begins: Option<Timestamp>,
     /// The endpoint; unchanged by a dry run.
-    pub endpoint: WebhookEndpoint,
+    pub endpoint: EndpointStatus,
 }
 
 impl Webhooks {
@@ -79,13 +80,13 @@ impl Webhooks {
             events: 0,
             is_more: false,
             log_begins: oldest.filter(|oldest| *oldest > range.since),
-            endpoint,
+            endpoint: self.status(endpoint).await?,
         };
         self.count(&mut recovery).await?;
         if !dry_run && last > first {
             let replay = WebhookReplay { first, position: first, last, started_at: store.now() };
             let started = self.change(caller, id, request_id, |_| Ok(EndpointUpdate::Replay(replay)));
-            recovery.endpoint = started.await?.endpoint;
+            recovery.endpoint = started.await?;
         }
         Ok(recovery)
     }
@@ -99,15 +100,14 @@ impl Webhooks {
         caller: &Principal,
         id: EndpointId,
         request_id: Option<String>,
-    ) -> Result<WebhookEndpoint, WebhookError> {
-        let changed = self.change(caller, id, request_id, |_| Ok(EndpointUpdate::EndReplay)).await?;
-        Ok(changed.endpoint)
+    ) -> Result<EndpointStatus, WebhookError> {
+        self.change(caller, id, request_id, |_| Ok(EndpointUpdate::EndReplay)).await
     }
 
     /// Counts the events of the range, for a limited time.
     async fn count(&self, recovery: &mut Recovery) -> Result<(), WebhookError> {
-        let settings = &recovery.endpoint.settings;
-        let reader = events_reader(&recovery.endpoint);
+        let endpoint = &recovery.endpoint.endpoint;
+        let (settings, reader) = (&endpoint.settings, events_reader(endpoint));
         let log = &self.0.event_log;
         let mut query = EventQuery {
             after: Some(log.cursor(recovery.first)),

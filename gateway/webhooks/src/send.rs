@@ -18,6 +18,8 @@ use crate::secrets::EndpointSecrets;
 
 /// Maximum time of a request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum time of a request whose user waits for its outcome: within the time limits of the APIs.
+pub(crate) const TIMEOUT_OF_USER: Duration = Duration::from_secs(8);
 /// Maximum length of a stored error, in characters.
 const MAX_ERROR: usize = 500;
 
@@ -127,7 +129,17 @@ pub(crate) async fn send_now(
     message: &Message,
 ) -> Result<WebhookAttempt, gateway_store::Error> {
     let now = store.now();
-    let outcome = target.send(client, message, now).await;
+    let outcome = match tokio::time::timeout(TIMEOUT_OF_USER, target.send(client, message, now)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome {
+            kind: OutcomeKind::Timeout,
+            status: None,
+            duration: TIMEOUT_OF_USER,
+            response: Vec::new(),
+            retry_after: None,
+            error: Some(format!("no response within {} s", TIMEOUT_OF_USER.as_secs())),
+        },
+    };
     let attempt = record(message, 1, &outcome, now);
     store.record_webhook_attempt(endpoint, &attempt).await?;
     Ok(attempt)

@@ -398,9 +398,9 @@ on_both!(
     let id = setup.create(NewEndpoint { concurrency: 2, ..NewEndpoint::new(receiver.url()) }).await.endpoint.endpoint.id;
     let range = RecoveryRange { since, until: Some(until) };
     let dry = setup.webhooks.recover(&setup.caller, id, range, true, None).await.unwrap();
-    assert_eq!((dry.events, dry.is_more, dry.endpoint.replay), (900, false, None));
+    assert_eq!((dry.events, dry.is_more, dry.endpoint.endpoint.replay), (900, false, None));
     let started = setup.webhooks.recover(&setup.caller, id, range, false, None).await.unwrap();
-    assert_eq!(started.endpoint.replay.unwrap().last - started.first, 900);
+    assert_eq!(started.endpoint.endpoint.replay.unwrap().last - started.first, 900);
     eventually("some events", || async { (receiver.events().len() > 100).then_some(()) }).await;
     gateway.stop().await;
     assert!(setup.endpoint(id).await.replay.is_some(), "it has not ended");
