@@ -29,6 +29,7 @@ use gateway_rest::{RestState, schema};
         (name = "orders", description = "Create, read, watch, cancel and redrive orders."),
         (name = "events", description = "Read the events of all orders."),
         (name = "dead letters", description = "List and redrive failed orders."),
+        (name = "webhooks", description = "Endpoints that receive the events as signed requests."),
         (name = "queue", description = "Pause and resume processing."),
         (name = "tracking", description = "Links for customers to their orders."),
         (name = "access", description = "Sessions of browsers, API keys and the audit log."),
@@ -72,16 +73,21 @@ pub fn openapi() -> OpenApi {
 }
 
 /// The schemas of request bodies, which have no additional properties.
-const REQUESTS: [&str; 9] = [
+const REQUESTS: [&str; 14] = [
     "BeginSession",
     "Command",
     "CreateKey",
     "CreateTrackingLink",
+    "CreateWebhookEndpoint",
     "DeadLetterFilter",
     "PauseQueue",
+    "RecoverEvents",
     "RedriveCommand",
     "RedriveDeadLetters",
+    "ResendEvent",
     "RotateKey",
+    "RotateWebhookSecret",
+    "UpdateWebhookEndpoint",
 ];
 
 /// Adds what the attributes of handlers and types cannot express.
@@ -95,7 +101,9 @@ fn complete(mut document: OpenApi) -> OpenApi {
     }
     // Viewers show summaries as plain text.
     let paths = document.paths.paths.values_mut();
-    for operation in paths.flat_map(|path| [&mut path.get, &mut path.post]).flatten() {
+    let operations =
+        paths.flat_map(|path| [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete]).flatten();
+    for operation in operations {
         operation.summary = operation.summary.take().map(|summary| summary.replace('`', ""));
     }
     let paths = document.paths.paths.values_mut();
@@ -171,6 +179,8 @@ mod tests {
             [
                 "delete /api-keys/{id}",
                 "delete /session",
+                "delete /webhooks/{id}",
+                "delete /webhooks/{id}/recover",
                 "get /api-keys",
                 "get /audit-log",
                 "get /dead-letters",
@@ -186,6 +196,11 @@ mod tests {
                 "get /session",
                 "get /track/{id}/events",
                 "get /track/{id}/order",
+                "get /webhooks",
+                "get /webhooks/{id}",
+                "get /webhooks/{id}/attempts",
+                "get /webhooks/{id}/messages",
+                "patch /webhooks/{id}",
                 "post /api-keys",
                 "post /api-keys/{id}/rotate",
                 "post /dead-letters/redrive",
@@ -198,6 +213,13 @@ mod tests {
                 "post /queue/resume",
                 "post /session",
                 "post /tracking-links/revoke",
+                "post /webhooks",
+                "post /webhooks/{id}/disable",
+                "post /webhooks/{id}/enable",
+                "post /webhooks/{id}/recover",
+                "post /webhooks/{id}/resend",
+                "post /webhooks/{id}/rotate-secret",
+                "post /webhooks/{id}/test",
             ]
         );
     }

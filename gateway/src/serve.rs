@@ -82,6 +82,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         orders: orders.clone(),
         store: store.clone(),
         tracking: tracking.clone(),
+        webhooks: webhooks.clone(),
         feed: feed.clone(),
         event_log: event_log.clone(),
         queue: queue.clone(),

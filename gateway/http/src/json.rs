@@ -37,6 +37,11 @@ impl<'a> Object<'a> {
         let (name, value) = self.fields.iter().find(|(known, _)| *known == name)?;
         (value.get() != "null").then_some((Pointer { object: &self.at, name }, value))
     }
+
+    /// Returns whether the field is present and null, which removes a value.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, value)| *known == name && value.get() == "null")
+    }
 }
 
 /// The JSON pointer of a field. It is formatted only when the field is invalid.
@@ -284,6 +289,7 @@ mod tests {
         let mut decoder = Decoder::default();
         let object = decoder.object("", body, &["a"]).unwrap();
         assert_eq!(object.get("a").unwrap().0.to_string(), "/a");
+        assert!(!object.is_null("a") && !object.is_null("b"));
         assert_eq!(
             errors(decoder),
             [
@@ -291,6 +297,14 @@ mod tests {
                 ("/a".into(), "is there more than once".into())
             ]
         );
+    }
+
+    #[test]
+    fn null_is_distinguished_from_an_absent_field() {
+        let body = document(br#"{"a":null}"#).unwrap();
+        let object = Decoder::default().object("", body, &["a", "b"]).unwrap();
+        assert!(object.is_null("a") && !object.is_null("b"));
+        assert!(object.get("a").is_none() && object.get("b").is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The REST API: `/orders`, dead letters and the queue.
+//! The REST API: `/orders`, dead letters, the queue and webhooks.
 //!
 //! A handler parses its input, calls one use case and returns the outcome. It makes no decisions.
 
@@ -29,6 +29,11 @@ mod row_result;
 pub mod schema;
 mod state;
 mod tracking;
+mod webhook_messages;
+mod webhook_recovery;
+mod webhook_requests;
+mod webhook_views;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -75,6 +80,16 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(api_keys::rotate))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(audit_log::list))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::enable))
+        .routes(routes!(webhooks::disable))
+        .routes(routes!(webhook_messages::test))
+        .routes(routes!(webhook_messages::resend))
+        .routes(routes!(webhook_messages::attempts))
+        .routes(routes!(webhook_messages::messages))
+        .routes(routes!(webhook_recovery::recover, webhook_recovery::stop))
         .routes(routes!(tracking::create))
         .routes(routes!(tracking::revoke));
     within(longest, others).merge(may_wait).merge(bulk).merge(bounded)

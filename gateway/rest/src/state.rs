@@ -8,6 +8,7 @@ use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_service::{HealthMonitor, event_log::EventLog, feed::Feed, orders::Orders};
 use gateway_store::Store;
+use gateway_webhooks::Webhooks;
 
 use crate::bulk_limiter::BulkLimiter;
 
@@ -34,6 +35,8 @@ pub struct StateParts {
     pub store: Store,
     /// The links of customers to their orders.
     pub tracking: TrackingLinks,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
     /// The live feed.
     pub feed: Feed,
     /// The event log.

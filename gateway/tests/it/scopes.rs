@@ -11,6 +11,7 @@ use domain::{ErrorCode, Limits, Principal, Scope, Scopes, TenantId, Timestamp};
 use gateway::Config;
 use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
 use gateway::store::KeyActor;
+use gateway::webhooks::SecretKeys;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use proto::v1;
@@ -49,6 +50,20 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("post", "/api-keys/{id}/rotate", Scope::KeysManage, "{}"),
     ("delete", "/api-keys/{id}", Scope::KeysManage, ""),
     ("get", "/audit-log", Scope::KeysManage, ""),
+    ("get", "/webhooks", Scope::WebhooksManage, ""),
+    ("post", "/webhooks", Scope::WebhooksManage, r#"{"url": "http://127.0.0.1:1025"}"#),
+    ("get", "/webhooks/{id}", Scope::WebhooksManage, ""),
+    ("patch", "/webhooks/{id}", Scope::WebhooksManage, r#"{"description": "x"}"#),
+    ("delete", "/webhooks/{id}", Scope::WebhooksManage, ""),
+    ("post", "/webhooks/{id}/rotate-secret", Scope::WebhooksManage, "{}"),
+    ("post", "/webhooks/{id}/enable", Scope::WebhooksManage, ""),
+    ("post", "/webhooks/{id}/disable", Scope::WebhooksManage, ""),
+    ("post", "/webhooks/{id}/test", Scope::WebhooksManage, ""),
+    ("post", "/webhooks/{id}/resend", Scope::WebhooksManage, r#"{"eventId": "x-1"}"#),
+    ("post", "/webhooks/{id}/recover", Scope::WebhooksManage, r#"{"since": "2026-01-31T12:00:00Z"}"#),
+    ("delete", "/webhooks/{id}/recover", Scope::WebhooksManage, ""),
+    ("get", "/webhooks/{id}/attempts", Scope::WebhooksManage, ""),
+    ("get", "/webhooks/{id}/messages", Scope::WebhooksManage, ""),
 ];
 
 /// Type, name, scope and document of each root field.
@@ -219,6 +234,8 @@ async fn key(backend: &Backend, tenant: &TenantId, scopes: Scopes) -> IssuedKey 
 fn with_keys() -> Config {
     let mut config = Config::default();
     config.access.keys = true;
+    config.webhooks.allowed_networks = "127.0.0.0/8".parse().unwrap();
+    config.webhooks.secret_keys = SecretKeys::generate_line().parse().unwrap();
     config
 }
 

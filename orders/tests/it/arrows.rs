@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gateway-http",
             "gateway-service",
             "gateway-store",
+            "gateway-webhooks",
         ],
     ),
     (

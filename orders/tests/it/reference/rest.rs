@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{HOW_TO_WRITE, cell, compare, first_sentence, grouped, link};
 
 /// The order of the methods of a path.
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// A list of this length or more is on the page only where its schema is described.
 const LONG_ENUM: usize = 10;
