@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::limits;
 use crate::report::{Report, Results};
 use crate::scenarios::{
-    accept, backlog, compare, fan_out, limits as limits_scenario, listing, mixed, overload, pipeline, push,
-    subscriptions,
+    accept, backlog, compare, events, fan_out, limits as limits_scenario, listing, mixed, overload, pipeline,
+    push, subscriptions,
 };
 use crate::servers::Lab;
 
@@ -43,6 +43,8 @@ pub(crate) enum Scenario {
     Subscriptions(WithCommon<subscriptions::Settings>),
     /// One change to 1 to 10,000 subscribers of its order, and the cost of subscriptions of other orders
     FanOut(WithCommon<fan_out::Settings>),
+    /// Deliveries to one webhook endpoint, and memory while its receiver is down
+    Events(WithCommon<events::Settings>),
     /// All kinds of clients at fixed rates: latencies and errors of each, and memory over time
     Mixed(WithCommon<mixed::Settings>),
     /// Runs the server of a limit
@@ -87,6 +89,7 @@ impl Scenario {
             Self::Overload(with) => with.report(overload::run),
             Self::Subscriptions(with) => with.report(subscriptions::run),
             Self::FanOut(with) => with.report(fan_out::run),
+            Self::Events(with) => with.report(events::run),
             Self::Mixed(with) => with.report(mixed::run),
             Self::Serve(role) => limits::serve(role).map(|()| String::new()),
         }

@@ -119,6 +119,17 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Starts the product without a processor, with a key for the secrets of webhook endpoints.
+    pub(crate) fn start_with_webhooks(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let mut servers = Self::start_databases(lab)?;
+        let keys = servers.folder.path().join("secret.key");
+        // 32 bytes in base64.
+        std::fs::write(&keys, format!("{}=\n", "A".repeat(43)))?;
+        let url = servers.database_url.clone();
+        servers.start_gateway_with(lab, tuning, &url, &["--secret-key-file", &keys.display().to_string()])?;
+        Ok(servers)
+    }
+
     /// Starts the product and its processor, and records the commit times of its transactions.
     pub(crate) fn start_with_commit_times(lab: &Lab, tuning: &Tuning) -> io::Result<(Self, CommitTimes)> {
         let mut servers = Self::start_databases(lab)?;
