@@ -2,7 +2,7 @@
 //!
 //! Each endpoint has one holder at a time, for the time of a lease. A gateway takes endpoints without a holder, a few at a
 //! time, so that gateways that start together share them, and renews the leases of all of them with one statement. A delivery
-//! sends nothing after [`LEASE`] less [`LEASE_MARGIN`], so its last request has ended when another gateway begins.
+//! sends nothing in the last part of its lease, so its last request has ended when another gateway begins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Webhooks;
 use crate::delivery::{Delivery, Ended, Parts};
-use crate::send::TIMEOUT;
 
-/// Duration of the lease of an endpoint.
-const LEASE: Duration = Duration::from_secs(40);
-/// The part of a lease in which nothing is sent: that of a request and of the difference of the clocks.
-const LEASE_MARGIN: Duration = Duration::from_secs(TIMEOUT.as_secs() + 5);
-/// Interval of renewing the leases.
-const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// The part of a lease in which nothing is sent, besides the time of a request: the difference of the clocks.
+const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// Interval of looking for endpoints without a holder and for changes.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of endpoints that are taken at once.
@@ -34,8 +29,24 @@ const CLAIMED_AT_ONCE: u32 = 16;
 const MAX_HELD: usize = 2_000;
 /// Changes are looked for this much before the last look: clocks differ, and a change is committed after its time.
 const CHANGE_OVERLAP: Duration = Duration::from_secs(10);
-/// Pause before an endpoint whose delivery has panicked is taken again: the end of its lease.
-const _: () = assert!(RENEW_INTERVAL.as_secs() * 2 < LEASE.as_secs() - LEASE_MARGIN.as_secs());
+
+/// The durations of the leases, which follow from the maximum time of a request.
+#[derive(Clone, Copy)]
+struct Leases {
+    /// From a renewal to the time at which another gateway takes the endpoint.
+    lease: Duration,
+    /// From a renewal to the time from which nothing is sent.
+    usable: Duration,
+    /// Interval of the renewals.
+    interval: Duration,
+}
+
+impl Leases {
+    fn new(request_timeout: Duration) -> Self {
+        let usable = request_timeout + CLOCK_MARGIN;
+        Self { lease: usable + request_timeout + CLOCK_MARGIN, usable, interval: usable / 4 }
+    }
+}
 
 struct Held {
     changed: Arc<Notify>,
@@ -46,6 +57,7 @@ struct Holder {
     webhooks: Webhooks,
     /// The number of this process in the leases.
     number: i64,
+    leases: Leases,
     lease: watch::Sender<Instant>,
     held: HashMap<EndpointId, Held>,
     deliveries: JoinSet<(EndpointId, Ended)>,
@@ -58,9 +70,11 @@ impl Webhooks {
         if !self.0.event_log.is_enabled() {
             return;
         }
+        let leases = Leases::new(self.0.config.request_timeout);
         let mut holder = Holder {
             number: i64::from(rand::random::<u32>()) << 16 | i64::from(std::process::id() & 0xffff) | 1,
-            lease: watch::Sender::new(Instant::now() + LEASE - LEASE_MARGIN),
+            leases,
+            lease: watch::Sender::new(Instant::now() + leases.usable),
             held: HashMap::new(),
             deliveries: JoinSet::new(),
             changes_since: self.0.store.now() - CHANGE_OVERLAP,
@@ -68,7 +82,7 @@ impl Webhooks {
         };
         let mut renewed = Instant::now();
         loop {
-            if renewed.elapsed() >= RENEW_INTERVAL {
+            if renewed.elapsed() >= leases.interval {
                 // Without a renewal the deliveries end by themselves.
                 if let Err(error) = holder.renew().await {
                     tracing::debug!(%error, "failed to renew the leases of webhook endpoints");
@@ -112,9 +126,9 @@ impl Holder {
         }
         if self.held.is_empty() {
             // Nothing depends on the lease before.
-            self.lease.send_replace(Instant::now() + LEASE - LEASE_MARGIN);
+            self.lease.send_replace(Instant::now() + self.leases.usable);
         }
-        for id in store.claim_webhook_endpoints(self.number, LEASE, CLAIMED_AT_ONCE).await? {
+        for id in store.claim_webhook_endpoints(self.number, self.leases.lease, CLAIMED_AT_ONCE).await? {
             self.deliver(id);
         }
         Ok(())
@@ -153,9 +167,10 @@ impl Holder {
             return Ok(());
         }
         let start = Instant::now();
-        let still = self.webhooks.0.store.renew_webhook_endpoints(self.number, &ids, LEASE).await?;
+        let still =
+            self.webhooks.0.store.renew_webhook_endpoints(self.number, &ids, self.leases.lease).await?;
         if start < *self.lease.borrow() {
-            self.lease.send_replace(start + LEASE - LEASE_MARGIN);
+            self.lease.send_replace(start + self.leases.usable);
         }
         for id in ids.iter().filter(|id| !still.contains(id)) {
             if let Some(held) = self.held.get(id) {
@@ -194,10 +209,12 @@ mod tests {
     #[test]
     fn limits_are_documented() {
         let held = limits_page::count(MAX_HELD);
+        let timeout = crate::Config::default().request_timeout;
+        let lease = Leases::new(timeout).lease.as_secs();
         limits_page::row(
             "webhook endpoints of a gateway; lease of an endpoint",
-            &format!("{held}; {} s", LEASE.as_secs()),
+            &format!("{held}; {lease} s"),
         );
-        limits_page::row("request to a webhook endpoint", &format!("{} s", TIMEOUT.as_secs()));
+        limits_page::row("request to a webhook endpoint", &format!("{} s", timeout.as_secs()));
     }
 }

@@ -23,6 +23,7 @@ mod secrets;
 mod send;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gateway_service::event_log::EventLog;
 use gateway_store::Store;
@@ -40,12 +41,24 @@ pub use self::secrets::{InvalidSecretKeys, SecretKeys};
 pub use webhook::{AllowedNetworks, Secret};
 
 /// The settings of webhooks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Networks that endpoints may be in although they are not public.
     pub allowed_networks: AllowedNetworks,
     /// The keys that encrypt the secrets of endpoints.
     pub secret_keys: SecretKeys,
+    /// Maximum time of a request. The lease of an endpoint follows from it.
+    pub request_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            allowed_networks: AllowedNetworks::default(),
+            secret_keys: SecretKeys::default(),
+            request_timeout: Duration::from_secs(15),
+        }
+    }
 }
 
 /// The name of this program in requests.

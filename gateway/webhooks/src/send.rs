@@ -16,8 +16,6 @@ use crate::Config;
 use crate::body::Message;
 use crate::secrets::EndpointSecrets;
 
-/// Maximum time of a request.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum time of a request whose user waits for its outcome: within the time limits of the APIs.
 pub(crate) const TIMEOUT_OF_USER: Duration = Duration::from_secs(8);
 /// Maximum length of a stored error, in characters.
@@ -28,13 +26,15 @@ const MAX_ERROR: usize = 500;
 pub(crate) struct Target {
     url: Result<EndpointUrl, String>,
     secrets: Option<EndpointSecrets>,
+    timeout: Duration,
 }
 
 impl Target {
     pub(crate) fn new(endpoint: &WebhookEndpoint, config: &Config) -> Self {
         let url = EndpointUrl::parse(&endpoint.settings.url, &config.allowed_networks);
         let url = url.map_err(|problem| format!("the URL {problem}"));
-        Self { url, secrets: config.secret_keys.open(endpoint.id, &endpoint.secrets) }
+        let secrets = config.secret_keys.open(endpoint.id, &endpoint.secrets);
+        Self { url, secrets, timeout: config.request_timeout }
     }
 
     pub(crate) fn has_secrets(&self) -> bool {
@@ -66,7 +66,7 @@ impl Target {
             content_type: message.content_type,
             headers: HeaderMap::new(),
             body: message.body.clone(),
-            timeout: TIMEOUT,
+            timeout: self.timeout,
         };
         let outcome = client.post(request).await;
         metrics::counter!("orders_webhook_deliveries_total", "outcome" => outcome.kind.as_str()).increment(1);

@@ -45,6 +45,7 @@ impl Setup {
             webhooks: webhooks::Config {
                 allowed_networks: "127.0.0.0/8".parse().unwrap(),
                 secret_keys: SecretKeys::generate_line().parse().unwrap(),
+                ..webhooks::Config::default()
             },
             ..Config::default()
         };

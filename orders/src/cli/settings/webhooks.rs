@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::Args;
 use gateway::webhooks::{AllowedNetworks, SecretKeys};
 
@@ -22,6 +24,16 @@ pub(crate) struct WebhookArgs {
     /// permit http:// as well [default: none; with --developer-tools 127.0.0.0/8 and ::1]
     #[arg(long, env = "ORDERS_WEBHOOK_ALLOW_NETWORKS", value_name = "NETWORKS")]
     pub(crate) webhook_allow_networks: Option<AllowedNetworks>,
+    /// Maximum time of a request to a webhook endpoint. Another gateway delivers 10s and twice this time after a gateway that
+    /// delivered was killed
+    #[arg(
+        long,
+        env = "ORDERS_WEBHOOK_REQUEST_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = values::duration(Duration::from_secs(1), Duration::from_secs(30)),
+    )]
+    pub(crate) webhook_request_timeout: Duration,
 }
 
 /// The networks of a developer's receivers.
@@ -36,6 +48,7 @@ impl WebhookArgs {
         let default = || {
             if developer_tools { LOOPBACK.parse().unwrap_or_default() } else { AllowedNetworks::default() }
         };
+        config.request_timeout = self.webhook_request_timeout;
         config.allowed_networks = self.webhook_allow_networks.clone().unwrap_or_else(default);
     }
 }
