@@ -59,7 +59,7 @@ impl Run {
     }
 
     async fn under_load(name: &'static str, system: System) -> Self {
-        let clients = Clients::start(&system.http);
+        let clients = Clients::start(&system.http).await;
         let run = Self { name, system, clients };
         run.clients.wait_until_accepted(ORDERS_BEFORE_FAULT).await;
         run.clients.wait_until_accepted_everywhere(Instant::now()).await;

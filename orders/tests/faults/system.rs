@@ -53,6 +53,14 @@ fn server_arguments(command: &[&str], [http, grpc]: [String; 2], lease_ms: u32) 
     to_strings(&[command, &own[..], &RULES, &SHUTDOWN].concat())
 }
 
+/// Returns a file with the key of the secrets of webhook endpoints, the same for all gateways.
+fn secret_key_file(folder: &Path) -> String {
+    let file = folder.join("secret.key");
+    // 32 bytes in base64.
+    std::fs::write(&file, format!("{}=\n", "A".repeat(43))).expect("a file in the folder");
+    file.display().to_string()
+}
+
 fn start_process(folder: &Path, name: &str, arguments: &[String], variables: &[(String, String)]) -> Process {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let variables: Vec<_> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -188,6 +196,9 @@ impl System {
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), database),
             ("REDIS_URL".to_owned(), format!("redis://{}", local_address(redis))),
+            ("ORDERS_SECRET_KEY_FILE".to_owned(), secret_key_file(self.folder.path())),
+            // Another gateway soon delivers in place of one that was killed.
+            ("ORDERS_WEBHOOK_REQUEST_TIMEOUT".to_owned(), "1s".to_owned()),
         ];
         if i == 0 {
             variables.extend_from_slice(&plan.gateway_variables);

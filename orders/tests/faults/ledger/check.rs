@@ -108,6 +108,10 @@ pub(crate) fn check(ledger: &Ledger, orders: &[StoredOrder], poisoned: impl Fn(&
             let id = &order.id;
             verdict.wrong.push(format!("{id} has the events {events:?}, the event log has {logged:?}"));
         }
+        let delivered = ledger.delivered.get(&order.id).map(Vec::as_slice).unwrap_or_default();
+        if let Some(difference) = undelivered(events.len(), delivered) {
+            verdict.wrong.push(format!("{} at the webhook endpoint: {difference}", order.id));
+        }
         verdict.extra_attempts += (order.attempt - 1).max(0);
         verdict.wrong.extend(differences(ledger, order, poisoned(&order.reference)));
         if !creates.insert(&order.reference) {
@@ -122,6 +126,15 @@ pub(crate) fn check(ledger: &Ledger, orders: &[StoredOrder], poisoned: impl Fn(&
         verdict.wrong.push(format!("{id} was watched and is missing"));
     }
     verdict
+}
+
+/// Compares the sequences that a webhook endpoint received with those of the order: each arrives, and none goes back. A
+/// gateway that is killed repeats the latest one.
+fn undelivered(count: usize, delivered: &[i64]) -> Option<String> {
+    let mut sequences = delivered.to_vec();
+    sequences.dedup();
+    let is_complete = sequences.iter().copied().eq(1..=i64::try_from(count).expect("few"));
+    (!is_complete).then(|| format!("{delivered:?} in place of 1 to {count}"))
 }
 
 fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<String> {
@@ -185,6 +198,8 @@ mod tests {
         for order in orders {
             let event = |(sequence, status): &(i64, String)| (order.id.clone(), *sequence, status.clone());
             ledger.logged.extend(order.events.iter().map(event));
+            let sequences = order.events.iter().map(|(sequence, _)| *sequence).collect();
+            ledger.delivered.insert(order.id.clone(), sequences);
         }
         check(&ledger, orders, |_| false)
     }
@@ -240,7 +255,8 @@ mod tests {
             order()[0].events.iter().map(|(n, status)| ("1".to_owned(), *n, status.clone())).collect();
         let found = |logged: &[usize]| {
             let logged = logged.iter().map(|n| all[*n].clone()).collect();
-            check(&Ledger { logged, ..ledger() }, &order(), |_| false).wrong.len()
+            let delivered = [("1".to_owned(), vec![1, 2, 3])].into();
+            check(&Ledger { logged, delivered, ..ledger() }, &order(), |_| false).wrong.len()
         };
         assert_eq!(found(&[0, 1, 2]), 0);
         for logged in [&[][..], &[0, 1], &[0, 2], &[1, 0, 2], &[0, 1, 1, 2]] {
@@ -248,5 +264,15 @@ mod tests {
         }
         let unknown = Ledger { logged: vec![("2".to_owned(), 1, "pending".to_owned())], ..Ledger::default() };
         assert_eq!(check(&unknown, &[], |_| false).wrong.len(), 1);
+    }
+
+    #[test]
+    fn a_webhook_endpoint_has_each_event_and_none_goes_back() {
+        for delivered in [&[1, 2, 3][..], &[1, 1, 2, 3, 3]] {
+            assert_eq!(undelivered(3, delivered), None);
+        }
+        for delivered in [&[][..], &[1, 2], &[1, 3], &[1, 2, 1, 2, 3], &[2, 1, 3], &[1, 2, 3, 4]] {
+            assert!(undelivered(3, delivered).is_some(), "{delivered:?}");
+        }
     }
 }

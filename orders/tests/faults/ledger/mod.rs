@@ -1,5 +1,5 @@
 //! Clients that create orders at a limited rate over all gateways, and record the responses in a ledger. Subscribers watch
-//! some of the orders, and a reader takes all events from the event log.
+//! some of the orders, a reader takes all events from the event log, and a webhook endpoint receives them.
 //!
 //! Every second client sends an `Idempotency-Key`, and repeats its create until the order is accepted. The others repeat
 //! only after a failed connect, so each create has at most one order. The external reference identifies the create.
@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod log_reader;
 mod subscriber;
+mod webhook_receiver;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +57,8 @@ pub(crate) struct Ledger {
     pub(crate) watched: BTreeMap<String, Vec<(i64, String)>>,
     /// The events that the reader of the event log received: order, sequence and status.
     pub(crate) logged: Vec<(String, i64, String)>,
+    /// The sequences of each order in the order of their arrival at the webhook endpoint.
+    pub(crate) delivered: BTreeMap<String, Vec<i64>>,
     /// The start of the latest request of each gateway with a 201.
     pub(crate) works_since: Vec<Option<Instant>>,
     /// Differences that no fault permits.
@@ -84,7 +87,7 @@ struct Shared {
 
 impl Clients {
     /// Starts the clients; `gateways` are base URLs.
-    pub(crate) fn start(gateways: &[String]) -> Self {
+    pub(crate) async fn start(gateways: &[String]) -> Self {
         crate::harness::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
         let shared = Arc::new(Shared {
@@ -97,6 +100,7 @@ impl Clients {
             ledger: Mutex::new(Ledger { works_since: vec![None; gateways.len()], ..Ledger::default() }),
             subscribers: Mutex::default(),
         });
+        webhook_receiver::start(&shared).await;
         shared.subscribers.lock().unwrap().spawn(log_reader::run(shared.clone()));
         let mut tasks = JoinSet::new();
         for number in 0..CLIENTS {
@@ -180,5 +184,6 @@ impl Clients {
             self.shared.stop_subscribers.store(true, Ordering::Relaxed);
             within("the subscribers to stop", ends).await;
         }
+        webhook_receiver::wait(&self.shared).await;
     }
 }
