@@ -102,6 +102,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         orders: orders.clone(),
         store,
         tracking,
+        webhooks: webhooks.clone(),
         feed: feed.clone(),
         event_log: event_log.clone(),
         queue: queue.clone(),

@@ -11,7 +11,10 @@ use domain::{ErrorCode, ErrorKind};
 
 use gateway_http::problem::Problem;
 use gateway_service::Error;
+use gateway_webhooks::WebhookError;
 
+/// Delay of a mutation that another user has overtaken.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// The key of the code within `extensions`.
 pub(crate) const CODE: &str = "code";
 
@@ -60,6 +63,16 @@ pub(crate) fn to_graphql_error(error: Error) -> async_graphql::Error {
     let mut graphql = async_graphql::Error::new(error.to_string());
     graphql.extensions = Some(extensions);
     graphql
+}
+
+/// Converts the error of a use case of webhook endpoints to the error of a resolver.
+pub(crate) fn webhook_error(error: WebhookError) -> async_graphql::Error {
+    let (code, message) = (error.code(), error.to_string());
+    match error {
+        WebhookError::Service(error) => to_graphql_error(error),
+        WebhookError::Busy => field_rejection(&Problem::new(code, message).retry_after(BUSY_RETRY)),
+        _ => field_error(code, message),
+    }
 }
 
 /// Returns the error of an argument whose value is outside its range.

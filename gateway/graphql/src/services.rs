@@ -11,6 +11,7 @@ use gateway_service::feed::Feed;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
 use gateway_store::Store;
+use gateway_webhooks::Webhooks;
 
 /// The use cases and components that resolvers call.
 pub(crate) struct Services {
@@ -19,6 +20,8 @@ pub(crate) struct Services {
     pub(crate) store: Store,
     /// The links of customers to their orders.
     pub(crate) tracking: TrackingLinks,
+    /// Webhook endpoints.
+    pub(crate) webhooks: Webhooks,
     pub(crate) feed: Feed,
     pub(crate) event_log: EventLog,
     pub(crate) queue: Arc<dyn Queue>,

@@ -16,6 +16,7 @@ use gateway_service::feed::Feed;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
 use gateway_store::Store;
+use gateway_webhooks::Webhooks;
 
 /// Callbacks and documents of the embedding program.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,8 @@ pub struct StateParts {
     pub store: Store,
     /// The links of customers to their orders.
     pub tracking: TrackingLinks,
+    /// Webhook endpoints.
+    pub webhooks: Webhooks,
     /// The live feed.
     pub feed: Feed,
     /// The events of all orders.
@@ -64,8 +67,19 @@ struct Shared {
 impl State {
     /// Builds the schema and the caches.
     pub fn new(parts: StateParts) -> Self {
-        let StateParts { config, hooks, orders, store, tracking, feed, event_log, queue, health, context } =
-            parts;
+        let StateParts {
+            config,
+            hooks,
+            orders,
+            store,
+            tracking,
+            webhooks,
+            feed,
+            event_log,
+            queue,
+            health,
+            context,
+        } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
@@ -75,6 +89,7 @@ impl State {
             orders,
             store,
             tracking,
+            webhooks,
             feed,
             event_log,
             queue,

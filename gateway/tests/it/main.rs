@@ -102,6 +102,8 @@ mod waiting;
 #[cfg(test)]
 mod webhook_delivery;
 #[cfg(test)]
+mod webhook_graphql;
+#[cfg(test)]
 mod webhooks;
 #[cfg(test)]
 mod worker_access;

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gateway-http",
             "gateway-service",
             "gateway-store",
+            "gateway-webhooks",
         ],
     ),
     ("gateway-grpc", &["domain", "proto", "telemetry", "gateway-http", "gateway-service"]),

@@ -246,7 +246,9 @@ impl<'a> Walk<'a> {
             self.set(&field.selection_set, level + 1, false)?
         };
         let times = match name {
-            "orders" | "apiKeys" | "auditLog" | "eventLog" => self.page_size(field),
+            "orders" | "apiKeys" | "auditLog" | "eventLog" | "webhookEndpoints" => self.page_size(field),
+            // Those of a webhook endpoint.
+            "attempts" | "messages" if !field.selection_set.is_empty() => self.page_size(field),
             // The event log. Below it, `events` is the timeline of an order.
             "events" if is_root => self.page_size(field),
             // The rows of a bulk create are in memory; only reads for each row count.

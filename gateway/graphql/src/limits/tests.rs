@@ -250,3 +250,20 @@ fn the_limits_are_documented() {
     let variables = limits_page::bytes(MAX_VARIABLE_BYTES);
     limits_page::row("variables: their JSON, each as often as the operation uses it", &variables);
 }
+
+#[test]
+fn pages_of_webhook_endpoints_multiply() {
+    let cost = |text: &str| {
+        let document = parsed(text);
+        let variables = Coerced::unchecked(Variables::default());
+        check_variables(&document, None, &variables, &Config::default()).map(|cost| cost.complexity)
+    };
+    let one = cost("{ webhookEndpoint(id: 1) { attempts(first: 10) { nodes { id } } } }").unwrap();
+    let ten =
+        cost("{ webhookEndpoints(first: 10) { nodes { attempts(first: 10) { nodes { id } } } } }").unwrap();
+    assert!(one > 20 && ten > 9 * one, "{one} {ten}");
+    let all = "{ webhookEndpoints(first: 100) { nodes { messages(first: 100) { nodes { id attempts } } } } }";
+    assert!(cost(all).is_err());
+    // The number of attempts of a message has no pages.
+    assert_eq!(cost("{ attempts messages }").unwrap(), 2);
+}

@@ -13,6 +13,10 @@ pub(crate) mod scalars;
 pub(crate) mod subscription;
 mod tracking;
 mod types;
+mod webhook_input;
+mod webhook_payloads;
+mod webhook_types;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -27,12 +31,13 @@ use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
 use self::tracking::TrackingMutation;
+use self::webhooks::{WebhookMutation, WebhookQuery};
 use crate::response_budget::Metered;
 use crate::services::Services;
 
 /// Queries.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, AccessQuery);
+pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, WebhookQuery, AccessQuery);
 
 /// Mutations.
 #[derive(MergedObject, Default)]
@@ -42,6 +47,7 @@ pub(crate) struct Mutation(
     DeadLetterMutation,
     QueueMutation,
     TrackingMutation,
+    WebhookMutation,
     AccessMutation,
 );
 
