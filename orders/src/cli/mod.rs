@@ -13,6 +13,7 @@ mod reference;
 mod renamed;
 mod render_error;
 mod settings;
+mod webhooks;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::OrderId;
@@ -34,6 +35,10 @@ pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings,
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
     RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
+};
+pub(crate) use webhooks::{
+    AttemptsArgs, CreateWebhookArgs, EndpointArgs, MessagesArgs, RecoverArgs, ResendArgs, RotateWebhookArgs,
+    UpdateWebhookArgs, WebhookArgs, WebhookListArgs, WebhooksCommand,
 };
 
 /// Order processing system with REST, GraphQL and gRPC APIs and live order status.
@@ -89,6 +94,9 @@ pub(crate) enum Command {
     /// List failed orders and redrive them
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Manage webhook endpoints, which receive the events as signed requests
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// Create, list, rotate and revoke API keys, directly in the database
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -100,7 +108,7 @@ pub(crate) enum Command {
     /// Export or erase the personal data of a customer, directly in the database
     #[command(subcommand)]
     Customer(CustomerCommand),
-    /// Store names for gateways and the keys for them, for `orders queue` and `orders dead-letters`
+    /// Store names for gateways and the keys for them, for `orders queue`, `orders dead-letters` and `orders webhooks`
     #[command(subcommand)]
     Context(ContextCommand),
     /// Print the GraphQL schema

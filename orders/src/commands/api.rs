@@ -40,6 +40,14 @@ impl Api {
         self.send(self.client.request(Method::POST, self.url(path)).json(body)).await
     }
 
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        self.send(self.client.request(Method::PATCH, self.url(path)).json(body)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, Error> {
+        self.send(self.client.request(Method::DELETE, self.url(path))).await
+    }
+
     fn url(&self, path: &str) -> Url {
         below(&self.target.url, path)
     }

@@ -21,6 +21,8 @@ mod table;
 mod target;
 mod task;
 mod tenants;
+mod webhook_recovery;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Repair(args) => run_on_runtime(repair::run(args)),
         Command::Queue(command) => run_on_runtime(queue::run(command)),
         Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),
+        Command::Webhooks(command) => run_on_runtime(webhooks::run(command)),
         Command::Keys(command) => run_on_runtime(keys::run(command)),
         Command::Tenants(command) => run_on_runtime(tenants::run(command)),
         Command::Audit(args) => run_on_runtime(audit::run(args)),

@@ -1,6 +1,8 @@
 //! Values whose rules are in `domain` and in the gateway: the parsers there, with a hint.
 
-use domain::{Currency, OrderId, Role, Scopes, TenantId, Timestamp};
+use std::time::Duration;
+
+use domain::{Currency, EndpointId, OrderId, Role, Scopes, TenantId, Timestamp, UnknownWord};
 use gateway::store::Setting;
 
 use super::ValueError;
@@ -23,6 +25,50 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, ValueError> {
     text.parse().map_err(|error| {
         ValueError::new(format!("it is {error}"), "give a time with its zone such as 2026-01-31T12:00:00Z")
     })
+}
+
+/// A point in time, or a time before now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// The duration before now.
+    Ago(Duration),
+    /// The point in time.
+    At(Timestamp),
+}
+
+impl Since {
+    /// Returns the point in time.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(time) => now - time,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// Parses a point in time, or a duration before now.
+pub(crate) fn since(text: &str) -> Result<Since, ValueError> {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    if let Ok(time) = super::duration(Duration::ZERO, LONGEST)(text) {
+        return Ok(Since::Ago(time));
+    }
+    text.parse().map(Since::At).map_err(|_| {
+        ValueError::new(
+            "it is neither a time nor a duration",
+            "give a duration before now such as 2h, or a time with its zone such as 2026-01-31T12:00:00Z",
+        )
+    })
+}
+
+/// Parses one of a few words.
+pub(crate) fn word<T: std::str::FromStr<Err = UnknownWord>>(text: &str) -> Result<T, ValueError> {
+    text.parse().map_err(|error| ValueError::new(format!("it {error}"), "give one of these words"))
+}
+
+/// Parses the id of a webhook endpoint.
+pub(crate) fn endpoint_id(text: &str) -> Result<EndpointId, ValueError> {
+    text.parse()
+        .map_err(|error| ValueError::new(format!("it is {error}"), "`orders webhooks list` shows the ids"))
 }
 
 /// Parses the id of an order.

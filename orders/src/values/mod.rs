@@ -18,12 +18,13 @@ pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, or
 pub(crate) use context::{ContextName, context_url};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
 pub(crate) use domain_values::{
-    currency, customer, label, order_id, requester, role, scopes, setting, tenant, time,
+    Since, currency, customer, endpoint_id, label, order_id, requester, role, scopes, setting, since, tenant,
+    time, word,
 };
 pub(crate) use error::ValueError;
 pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
-pub(crate) use units::{duration, show_duration, show_size, size};
+pub(crate) use units::{duration, hours, show_duration, show_size, size};
 pub(crate) use urls::{
     BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, secret_keys, webhook_secret,
     webhook_secrets,

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 
 use super::ValueError;
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MIB: u64 = 1 << 20;
 
@@ -31,6 +32,17 @@ pub(crate) fn duration(
             _ => ValueError::new("it is not a duration", hint()),
         })?;
         if (min..=max).contains(&value) { Ok(value) } else { Err(outside()) }
+    }
+}
+
+/// Parses durations of whole hours up to `max`, such as `0s`, `24h` or `7d`.
+pub(crate) fn hours(max: Duration) -> impl Fn(&str) -> Result<Duration, ValueError> + Clone + Send + Sync {
+    move |text: &str| {
+        let time = duration(Duration::ZERO, max)(text)?;
+        match time.as_secs() % HOUR.as_secs() == 0 && time.subsec_nanos() == 0 {
+            true => Ok(time),
+            false => Err(ValueError::new("it is not in whole hours", "give a duration such as 24h")),
+        }
     }
 }
 

@@ -5,6 +5,9 @@ use std::process::Output;
 
 use crate::harness::{Process, command, run};
 
+/// The id of no webhook endpoint.
+const ENDPOINT: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
 fn text(output: &[u8]) -> String {
     String::from_utf8(output.to_vec()).expect("output is UTF-8")
 }
@@ -131,6 +134,17 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
         (&["dead-letters", "redrive"], &["no dead letters are selected", "--all"]),
         (&["dead-letters", "redrive", "--all", "--customer", "x"], &["contradict"]),
         (&["dead-letters", "redrive", "7"], &["7", "UUID", "dead-letters list"]),
+        (&["webhooks", "get", "7"], &["7", "UUID", "webhooks list"]),
+        (&["webhooks", "create"], &["ENDPOINT_URL"]),
+        (&["webhooks", "create", "https://x", "--rate", "10001"], &["--rate", "1 to 10000"]),
+        (&["webhooks", "create", "https://x", "--currency", "usd"], &["--currency", "USD"]),
+        (&["webhooks", "update", ENDPOINT], &["no change is given", "--help"]),
+        (&["webhooks", "update", ENDPOINT, "--payload", "all"], &["--payload", "full or thin"]),
+        (&["webhooks", "update", ENDPOINT, "--rate", "5", "--no-rate"], &["--rate", "--no-rate"]),
+        (&["webhooks", "rotate-secret", ENDPOINT, "--overlap", "90m"], &["--overlap", "whole hours"]),
+        (&["webhooks", "recover", ENDPOINT], &["--since"]),
+        (&["webhooks", "recover", ENDPOINT, "--since", "soon"], &["--since", "2h", "2026-01-31"]),
+        (&["webhooks", "recover", ENDPOINT, "--wait", "--until", "1h"], &["--since"]),
         (&["dead-letters", "redrive", "--all", "--rate", "fast"], &["--rate", "50/s"]),
         (&["dead-letters", "redrive", "--all", "--rate", "0/s"], &["--rate", "50/s"]),
         (&["keys", "create", "--name", "a", "--role", "boss"], &["--role", "\"boss\"", "reader, writer"]),
