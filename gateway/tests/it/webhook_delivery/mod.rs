@@ -16,7 +16,7 @@ use gateway::service::event_log::EventLog;
 use gateway::service::{Service, ServiceParts};
 use gateway::store::WebhookEndpoint;
 use gateway::webhooks::{
-    self, CreatedEndpoint, NewEndpoint, RecoveryRange, RotateSecret, SecretKeys, Webhooks,
+    self, CreatedEndpoint, EndpointChanges, NewEndpoint, RecoveryRange, RotateSecret, SecretKeys, Webhooks,
 };
 
 use test_database::Database;
@@ -532,6 +532,26 @@ on_both!(
         let ids = setup.process(10).await;
         until_each_once(&receiver, &events_of(&ids)).await;
         assert!(start.elapsed() >= Duration::from_millis(29 * 50 - 100), "{:?}", start.elapsed());
+        gateway.stop().await;
+    }
+);
+
+on_both!(
+    /// A save that waits while its delivery reads the endpoint again would keep the only writer of SQLite.
+    changes_of_an_endpoint_delay_no_writes,
+    |on| async move {
+        let setup = Setup::new(on).await;
+        let (gateway, receiver) = (setup.gateway().await, Receiver::start().await);
+        let created = setup.create(NewEndpoint::new(receiver.url())).await;
+        let id = created.endpoint.endpoint.id;
+        let mut ids = Vec::new();
+        for n in 0..60 {
+            ids.extend(setup.process(2).await);
+            let changes =
+                EndpointChanges { description: Some(format!("change {n}")), ..EndpointChanges::default() };
+            setup.webhooks.update(&setup.caller, id, &changes, None).await.unwrap();
+        }
+        until_each_once(&receiver, &events_of(&ids)).await;
         gateway.stop().await;
     }
 );

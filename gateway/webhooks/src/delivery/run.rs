@@ -44,7 +44,8 @@ impl Delivery {
                     self.fetching = None;
                     self.fetched(source, page);
                 }
-                () = parts.changed.notified() => match self.reload().await {
+                // A save that is not polled keeps the connection that the reload waits for.
+                () = parts.changed.notified(), if self.saving.is_none() => match self.reload().await {
                     Ok(true) => {}
                     Ok(false) => return Ended::Lost,
                     // The next change or save finds it.
@@ -59,15 +60,16 @@ impl Delivery {
     /// Waits for what is being sent, and saves.
     async fn finish(mut self) -> Ended {
         self.queue.clear();
-        let end = Instant::now() + LAST_REQUESTS;
-        while let Ok(Some(sent)) = tokio::time::timeout_at(end, self.sending.next()).await {
-            self.sent(sent);
-        }
+        // First, because a save that is not polled keeps its connection.
         if let Some(saving) = self.saving.take() {
             let (unsaved, result) = saving.await;
             if self.saved(unsaved, result).is_some() {
                 return Ended::Lost;
             }
+        }
+        let end = Instant::now() + LAST_REQUESTS;
+        while let Ok(Some(sent)) = tokio::time::timeout_at(end, self.sending.next()).await {
+            self.sent(sent);
         }
         let (_, progress) = self.progress();
         match self.parts.webhooks.0.store.save_webhook_progress(self.parts.holder, &progress).await {
