@@ -8,6 +8,7 @@
 //! An event is appended after its order's row is locked, so the events of an order have ascending ids, and numbering, which
 //! reads committed rows by their ids, keeps their order.
 
+mod inspect;
 mod numbering;
 mod search;
 mod trim;
@@ -18,6 +19,7 @@ use domain::event_codec::{decode_events, encode_events};
 use domain::{OrderEvent, Timestamp};
 use futures_util::StreamExt;
 
+pub use self::inspect::EventLogReport;
 pub use self::numbering::Numbered;
 pub use self::trim::LogRetention;
 use super::connection::Connection;

@@ -186,6 +186,30 @@ on_both!(without_the_log_nothing_is_written, |on| async move {
     store.close().await;
 });
 
+on_both!(the_doctor_finds_damaged_rows_and_gaps, |on| async move {
+    let backend = Backend::new(on).await;
+    let store = &backend.store;
+    for _ in 0..5 {
+        insert(store, 2).await;
+    }
+    let unnumbered = store.inspect_event_log(|_| {}).await.unwrap();
+    assert_eq!((unnumbered.unnumbered, unnumbered.damages.len()), (5, 0));
+    let ends = number(store).await;
+    let mut progress = Vec::new();
+    let report = store.inspect_event_log(|position| progress.push(position)).await.unwrap();
+    assert_eq!((report.ends, report.unnumbered, report.damages), (ends, 0, Vec::new()));
+    assert_eq!(progress, [11]);
+    let mut database = damage(&backend, on).await;
+    database.run("UPDATE event_log SET payload = x'01ff' WHERE position = 3").await.unwrap();
+    database.run("DELETE FROM event_log WHERE position = 7").await.unwrap();
+    let damages = store.inspect_event_log(|_| {}).await.unwrap().damages;
+    assert!(damages.len() == 2 && damages[0].contains("position 3"), "{damages:?}");
+    assert_eq!(damages[1], "positions 7 to 8 are missing");
+    database.run("DELETE FROM event_log WHERE position = 9").await.unwrap();
+    let damages = store.inspect_event_log(|_| {}).await.unwrap().damages;
+    assert_eq!(damages[1], "positions 7 to 10 are missing");
+});
+
 /// Numbers events until `stop`, as a gateway does, and counts the failed passes.
 async fn number_until(store: Store, stop: Arc<AtomicBool>) -> usize {
     let mut failures = 0;

@@ -4,10 +4,12 @@
 //! belongs to one process, so `orders dev` must be stopped first.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::Queue as _;
-use gateway::store::{IntegrityReport, IssueKind};
+use domain::EndpointState;
+use gateway::Store;
+use gateway::store::{Error as StoreError, EventLogReport, IntegrityReport, IssueKind, LogEnds};
 
 use crate::cli::DoctorArgs;
 use crate::error::Error;
@@ -15,6 +17,12 @@ use crate::{console, log, startup};
 
 /// An order that is due for longer is overdue: dispatch runs several times per second.
 const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+/// An endpoint that is further behind is shown.
+const BEHIND_AFTER: Duration = Duration::from_secs(60);
+/// Endpoints that are read at once.
+const ENDPOINTS_READ: u32 = 100;
+/// Interval of the progress of a long check.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of findings that are printed.
 const SHOWN: usize = 100;
 
@@ -32,9 +40,15 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
         report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
     }
     let paused = store.paused().await.map_err(failed)?;
+    let ends = store.event_log_ends().await.map_err(failed)?;
+    let log = store.inspect_event_log(show_progress(ends)).await.map_err(failed)?;
+    let mut events = String::new();
+    describe_log(&mut events, &log);
+    describe_webhooks(&mut events, &store).await.map_err(failed)?;
     store.close().await;
 
     describe(&mut text, &report);
+    text.push_str(&events);
     if let Some(pause) = paused {
         let until = pause.until.map_or("until it is resumed".to_owned(), |until| format!("until {until}"));
         let _ = writeln!(text, "queue              paused {until}");
@@ -45,11 +59,21 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
             Err(error) => writeln!(text, "queue length       unknown: {error}"),
         };
     }
-    let _ = writeln!(text, "findings           {}", report.issues.len());
+    let findings = report.issues.len() + log.damages.len();
+    let _ = writeln!(text, "findings           {findings}");
     for finding in report.issues.iter().take(SHOWN) {
         let _ = writeln!(text, "  {} {}", finding.order_id, finding.kind);
     }
+    for damage in &log.damages {
+        let _ = writeln!(text, "  {damage}");
+    }
     console::print(&text)?;
+    if report.issues.is_empty() && !log.damages.is_empty() {
+        return Err(Error::failed(format!("{findings} findings; see above")).hint(
+            "readers of the event log get cursor_expired before these positions and continue after them; the orders \
+             themselves are complete",
+        ));
+    }
     match (report.issues.len(), report.issues.iter().filter(|finding| finding.kind.is_repairable()).count()) {
         (0, _) => Ok(()),
         (found, 0) => Err(Error::failed(format!("{found} findings; see above"))
@@ -81,4 +105,61 @@ fn describe(text: &mut String, report: &IntegrityReport) {
         Some(age) => writeln!(text, "oldest claimable   {:.1} s", age.as_secs_f64()),
         None => writeln!(text, "oldest claimable   none"),
     };
+}
+
+/// Prints how much of a large log was read, on stderr.
+fn show_progress(LogEnds { first, next, .. }: LogEnds) -> impl FnMut(u64) {
+    let (events, mut shown) = (next - first, Instant::now());
+    move |position| {
+        let read = position - first;
+        if shown.elapsed() >= PROGRESS_INTERVAL {
+            shown = Instant::now();
+            console::explain(&format!("event log: {read} of {events} events\n"));
+        }
+    }
+}
+
+fn describe_log(text: &mut String, log: &EventLogReport) {
+    let LogEnds { first, next, bytes } = log.ends;
+    let size = bytes as f64 / 1024.0 / 1024.0;
+    let _ = writeln!(text, "event log          {} events, {size:.1} MiB", next - first);
+    let _ = writeln!(text, "  unnumbered       {} rows", log.unnumbered);
+    let _ = writeln!(text, "  damaged          {}", log.damages.len());
+}
+
+/// Describes the endpoints that do not receive everything at present.
+async fn describe_webhooks(text: &mut String, store: &Store) -> Result<(), StoreError> {
+    let states = store.webhook_endpoint_states().await?;
+    let count = |state| states.iter().find(|(found, _)| *found == state).map_or(0, |(_, count)| *count);
+    let counts: Vec<String> =
+        EndpointState::ALL.iter().map(|state| format!("{} {state}", count(*state))).collect();
+    let _ = writeln!(text, "webhook endpoints  {}", counts.join(", "));
+    let messages = store.webhook_message_counts(None).await?;
+    let _ = writeln!(text, "  messages         {} waiting, {} failed", messages.waiting, messages.failed);
+    let next = store.event_log_ends().await?.next;
+    let mut shown = 0;
+    let mut after = None;
+    loop {
+        let page = store.webhook_endpoints(None, after, ENDPOINTS_READ).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for endpoint in &page {
+            let oldest = store.event_log_time_after(endpoint.position).await?;
+            let lag = oldest.map(|oldest| store.now().since(oldest)).unwrap_or_default();
+            if shown >= SHOWN || (endpoint.state == EndpointState::Active && lag < BEHIND_AFTER) {
+                continue;
+            }
+            shown += 1;
+            let behind = next.saturating_sub(endpoint.position + 1);
+            let since = endpoint.failing_since.map(|since| format!(" since {since}")).unwrap_or_default();
+            let error = endpoint.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "  {} {}{since}, {behind} events and {} s behind{error}",
+                endpoint.id,
+                endpoint.state,
+                lag.as_secs()
+            );
+        }
+    }
 }
