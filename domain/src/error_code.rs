@@ -218,6 +218,12 @@ error_codes! {
     SecretKeyMissing "secret_key_missing" Conflict [Rest GraphQl] retryable: false
         "The gateway cannot encrypt or decrypt the secrets of webhooks"
         "Operators: set `--secret-key-file` to the same file of keys for all gateways.";
+    ReaderLeased "reader_leased" Conflict [Grpc] retryable: true
+        "Another process has the lease of the reader of the event log"
+        "Try again after `grpc-retry-pushback-ms`, to take over if the other process stops.";
+    StaleReaderLease "stale_reader_lease" Conflict [Grpc] retryable: false
+        "The process no longer has the lease of the reader of the event log"
+        "Stop the work: another process may continue it. Take the lease with `Read`, and continue after the committed cursor.";
     OrderUnreadable "order_unreadable" Conflict [Rest GraphQl Grpc] retryable: false
         "The stored order cannot be read"
         "Tell the operators the id. Operators: `orders doctor` names the reason, `orders repair` repairs the order or marks it as failed.";

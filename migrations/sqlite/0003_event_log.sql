@@ -41,5 +41,10 @@ CREATE TABLE event_readers (
     -- The position of the last event that was applied; 0 before the first.
     position   BIGINT      NOT NULL,
     changed_at BIGINT      NOT NULL,
+    -- What the reader has stored with its position.
+    metadata   VARCHAR(1024) NOT NULL,
+    -- The token of the process that has the lease, or NULL; and the end of the lease.
+    holder     BIGINT      NULL,
+    held_until BIGINT      NOT NULL,
     PRIMARY KEY (tenant_id, name)
 ) WITHOUT ROWID;

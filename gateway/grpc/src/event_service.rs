@@ -6,7 +6,10 @@ use std::time::Duration;
 use domain::{Currency, EventTypes, Principal};
 use gateway_http::auth::Credential;
 use gateway_http::streams::{Client, StreamKind};
-use gateway_service::event_log::{EventCursor, EventPage, EventQuery, MAX_EVENTS, ReaderName};
+use gateway_service::event_log::{
+    CommittedReader, DEFAULT_LEASE, EventCursor, EventPage, EventQuery, MAX_EVENTS, MAX_LEASE, MAX_METADATA,
+    MIN_LEASE, ReaderCommit, ReaderLease, ReaderName,
+};
 use proto::v1;
 use proto::v1::events_server::Events;
 use tonic::{Extensions, Request, Response, Status};
@@ -21,6 +24,8 @@ const WAITING: StreamKind = StreamKind::new("read_events");
 const DEFAULT_LIMIT: u32 = 100;
 /// Maximum wait of a call.
 const MAX_WAIT: Duration = Duration::from_secs(55);
+/// A call waits at most this fraction of its lease, so that the lease does not end during the wait.
+const LEASE_PARTS: u32 = 3;
 /// Maximum length of the JSON of the events of a page. Clients refuse messages of 4 MiB by default.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
@@ -37,8 +42,8 @@ impl Events for Service {
         let principal = caller(request.extensions())?;
         contained(async {
             let (_, extensions, message) = request.into_parts();
-            let page = self.page(&principal, &extensions, message).await?;
-            Ok(Response::new(response(page)))
+            let (page, reader) = self.page(&principal, &extensions, message).await?;
+            Ok(Response::new(response(page, reader)))
         })
         .await
     }
@@ -49,9 +54,9 @@ impl Events for Service {
     ) -> Result<Response<v1::CommitResponse>, Status> {
         let principal = caller(request.extensions())?;
         contained(async {
-            let v1::CommitRequest { reader, cursor, rewind } = request.into_inner();
-            let (reader, cursor) = (name(&reader)?, parsed::<EventCursor>("cursor", &cursor)?);
-            self.state.event_log.commit(&principal, &reader, cursor, rewind).await.map_err(to_status)?;
+            let request = request.into_inner();
+            let (reader, commit) = (name(&request.reader)?, commit(request)?);
+            self.state.event_log.commit(&principal, &reader, commit).await.map_err(to_status)?;
             Ok(Response::new(v1::CommitResponse {}))
         })
         .await
@@ -81,22 +86,34 @@ impl Service {
         principal: &Arc<Principal>,
         extensions: &Extensions,
         request: v1::ReadEventsRequest,
-    ) -> Result<EventPage, Status> {
+    ) -> Result<(EventPage, Option<CommittedReader>), Status> {
         let State { event_log, context, .. } = &self.state;
-        let wait = Duration::from_millis(request.wait_ms.into());
+        let mut wait = Duration::from_millis(request.wait_ms.into());
         if wait > MAX_WAIT {
             return Err(invalid(format!("wait_ms must be at most {}", MAX_WAIT.as_millis())));
         }
         let mut query = query(&request, context.limits.max_response_size)?;
+        let mut reader = None;
         if !request.reader.is_empty() {
             if query.after.is_some() {
                 return Err(invalid("reader and after contradict each other: give one of them"));
             }
-            let reader = name(&request.reader)?;
-            query.after = event_log.committed_cursor(principal, &reader).await.map_err(to_status)?;
+            let (name, lease) = (name(&request.reader)?, lease(&request.holder, request.lease_ms)?);
+            let found = match lease {
+                None => event_log.committed_reader(principal, &name).await,
+                Some(lease) => {
+                    wait = wait.min(lease.duration / LEASE_PARTS);
+                    event_log.lease(principal, &name, lease, request.new_at_end).await
+                }
+            };
+            let found = found.map_err(to_status)?;
+            query.after = found.cursor;
+            reader = Some(found);
+        } else if !request.holder.is_empty() {
+            return Err(invalid("holder needs a reader: give the name that the process uses"));
         }
         if wait.is_zero() {
-            return event_log.page(principal, &query).await.map_err(to_status);
+            return Ok((event_log.page(principal, &query).await.map_err(to_status)?, reader));
         }
         let client = extensions.get::<Client>().and_then(|client| client.0);
         let _open = context
@@ -104,11 +121,12 @@ impl Service {
             .open(WAITING, client, Some(principal))
             .map_err(|problem| from_problem(&problem))?;
         let credential = extensions.get::<Credential>().cloned().unwrap_or(Credential::Authorization(None));
-        tokio::select! {
+        let page = tokio::select! {
             page = event_log.wait(principal, &query, wait) => page.map_err(to_status),
             () = context.drain_signal() => event_log.page(principal, &query).await.map_err(to_status),
             problem = context.auth.clone().until_ended(credential) => Err(from_problem(&problem)),
-        }
+        };
+        Ok((page?, reader))
     }
 }
 
@@ -131,6 +149,35 @@ fn query(request: &v1::ReadEventsRequest, max_response_size: usize) -> Result<Ev
     })
 }
 
+/// Parses the lease that a process wants to have; `None` without a holder.
+fn lease(holder: &str, lease_ms: u32) -> Result<Option<ReaderLease>, Status> {
+    let Some(holder) = optional(holder) else { return Ok(None) };
+    let holder = valid("holder", holder)?;
+    let duration = match lease_ms {
+        0 => DEFAULT_LEASE,
+        millis => Duration::from_millis(millis.into()),
+    };
+    if !(MIN_LEASE..=MAX_LEASE).contains(&duration) {
+        let (min, max) = (MIN_LEASE.as_millis(), MAX_LEASE.as_millis());
+        return Err(invalid(format!("lease_ms must be {min} to {max}")));
+    }
+    Ok(Some(ReaderLease { holder, duration }))
+}
+
+/// Parses what a reader commits.
+fn commit(request: v1::CommitRequest) -> Result<ReaderCommit, Status> {
+    let v1::CommitRequest { reader: _, cursor, rewind, holder, lease_ms, release, metadata } = request;
+    let lease = lease(&holder, lease_ms)?;
+    let cursor = match optional(&cursor) {
+        None if lease.is_some() => None,
+        _ => Some(parsed::<EventCursor>("cursor", &cursor)?),
+    };
+    if metadata.as_ref().is_some_and(|metadata| metadata.len() > MAX_METADATA) {
+        return Err(invalid(format!("metadata must be at most {MAX_METADATA} bytes")));
+    }
+    Ok(ReaderCommit { cursor, rewind, metadata, lease, release })
+}
+
 /// An empty string is an absent one.
 fn optional(string: &str) -> Option<&str> {
     Some(string).filter(|string| !string.is_empty())
@@ -150,7 +197,9 @@ fn valid<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, string: &str
     string.parse().map_err(|error| invalid(format!("{field}: {error}")))
 }
 
-fn response(page: EventPage) -> v1::ReadEventsResponse {
+fn response(page: EventPage, reader: Option<CommittedReader>) -> v1::ReadEventsResponse {
+    let (committed, metadata) =
+        reader.map_or_else(Default::default, |reader| (reader.cursor, reader.metadata));
     let event = |event: gateway_service::event_log::LogEvent| v1::LogEvent {
         id: event.id,
         r#type: event.kind.as_str().to_owned(),
@@ -160,6 +209,8 @@ fn response(page: EventPage) -> v1::ReadEventsResponse {
     v1::ReadEventsResponse {
         events: page.events.into_iter().map(event).collect(),
         next: page.next.to_string(),
+        metadata,
+        committed: committed.map_or_else(String::new, |cursor| cursor.to_string()),
     }
 }
 

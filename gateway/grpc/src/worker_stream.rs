@@ -369,6 +369,8 @@ impl Session {
             | Error::EventLogDisabled
             | Error::ReaderBehind(_)
             | Error::ReaderLimit
+            | Error::ReaderLeased(_)
+            | Error::StaleReaderLease
             | Error::OutcomeUnknown(_) => return Err(error),
         };
         let lease = Some(v1::Lease::new(id, token));

@@ -59,6 +59,8 @@ impl From<Error> for ApiError {
             | Error::EventLogDisabled
             | Error::ReaderBehind(_)
             | Error::ReaderLimit
+            | Error::ReaderLeased(_)
+            | Error::StaleReaderLease
             | Error::Unavailable { .. }
             | Error::TooManyOpen { .. }
             | Error::KeyReused

@@ -83,6 +83,17 @@ pub enum Error {
     /// The tenant has too many named readers.
     #[error("there are {MAX_EVENT_READERS} named readers, which is the limit: remove one with RemoveReader")]
     ReaderLimit,
+    /// Another process has the lease of a named reader, for this long.
+    #[error(
+        "another process has the lease of the reader for {} ms, unless it renews it: one process at a time uses a name",
+        .0.as_millis()
+    )]
+    ReaderLeased(Duration),
+    /// The process no longer has the lease of a named reader.
+    #[error(
+        "this holder does not have the lease of the reader: it has ended, and another process may continue; take it with Read"
+    )]
+    StaleReaderLease,
     /// The stored row of the order is invalid; other orders are not affected.
     #[error("order {id} cannot be read ({detail}); its operators have to repair it")]
     Unreadable {
@@ -125,6 +136,8 @@ impl Error {
             Self::EventLogDisabled => ErrorCode::EventLogDisabled,
             Self::ReaderBehind(_) => ErrorCode::ReaderBehind,
             Self::ReaderLimit => ErrorCode::ReaderLimit,
+            Self::ReaderLeased(_) => ErrorCode::ReaderLeased,
+            Self::StaleReaderLease => ErrorCode::StaleReaderLease,
             Self::Unreadable { .. } => ErrorCode::OrderUnreadable,
             Self::OrderRefused => ErrorCode::OrderRefused,
             Self::Internal => ErrorCode::InternalError,
@@ -135,7 +148,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            Self::TooManyOpen { wait, .. } => Some(*wait),
+            Self::TooManyOpen { wait, .. } | Self::ReaderLeased(wait) => Some(*wait),
             Self::OutcomeUnknown(_) => Some(Duration::from_secs(2)),
             Self::NotFound(_)
             | Self::Forbidden(_)
@@ -147,6 +160,7 @@ impl Error {
             | Self::EventLogDisabled
             | Self::ReaderBehind(_)
             | Self::ReaderLimit
+            | Self::StaleReaderLease
             | Self::Unreadable { .. }
             | Self::OrderRefused
             | Self::Internal => None,

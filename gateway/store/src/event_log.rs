@@ -194,7 +194,7 @@ fn decoded(row: &Row) -> Result<Decoded, Error> {
 }
 
 /// Reads the ends of the log. `lock` locks them until the end of the transaction.
-async fn ends(connection: &mut Connection, lock: &str) -> Result<LogEnds, Error> {
+pub(super) async fn ends(connection: &mut Connection, lock: &str) -> Result<LogEnds, Error> {
     let mut sql =
         Statement::new("SELECT first_position, next_position, bytes FROM event_log_ends WHERE single = 1");
     sql.push(lock);

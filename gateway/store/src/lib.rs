@@ -102,7 +102,9 @@ pub use dialect::Dialect;
 pub use due_tenants::{DueTenants, FairClaim};
 pub use error::{Error, Outage};
 pub use event_log::{EventLogReport, LogEnds, LogPage, LogRetention, LoggedEvent, Numbered};
-pub use event_readers::{MAX_EVENT_READERS, ReaderCommit};
+pub use event_readers::{
+    EventReader, LeaseOutcome, MAX_EVENT_READERS, ReaderChange, ReaderCommit, ReaderLease,
+};
 pub use expired_claims::ExpiredClaims;
 pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;

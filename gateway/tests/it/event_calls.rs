@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{Limits, Principal, Scope, Scopes};
 use gateway::Config;
-use gateway::store::{LogRetention, MAX_EVENT_READERS, Options, ReaderCommit, Store};
+use gateway::store::{LogRetention, MAX_EVENT_READERS, Options, ReaderChange, ReaderCommit, Store};
 use proto::v1;
 use proto::v1::events_client::EventsClient;
 use serde_json::json;
@@ -15,35 +15,36 @@ use crate::harness::{Backend, Gateway, eventually};
 use crate::on_both;
 use crate::quotas::tenant;
 
-type Client = EventsClient<Channel>;
+pub(crate) type Client = EventsClient<Channel>;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn after(cursor: &str) -> v1::ReadEventsRequest {
+pub(crate) fn after(cursor: &str) -> v1::ReadEventsRequest {
     v1::ReadEventsRequest { after: cursor.to_owned(), ..v1::ReadEventsRequest::default() }
 }
 
-fn of_reader(name: &str) -> v1::ReadEventsRequest {
+pub(crate) fn of_reader(name: &str) -> v1::ReadEventsRequest {
     v1::ReadEventsRequest { reader: name.to_owned(), ..v1::ReadEventsRequest::default() }
 }
 
-async fn read(client: &mut Client, request: v1::ReadEventsRequest) -> v1::ReadEventsResponse {
+pub(crate) async fn read(client: &mut Client, request: v1::ReadEventsRequest) -> v1::ReadEventsResponse {
     client.read(request).await.unwrap().into_inner()
 }
 
 async fn commit(client: &mut Client, reader: &str, cursor: &str, rewind: bool) -> Result<(), tonic::Status> {
-    let request = v1::CommitRequest { reader: reader.to_owned(), cursor: cursor.to_owned(), rewind };
+    let (reader, cursor) = (reader.to_owned(), cursor.to_owned());
+    let request = v1::CommitRequest { reader, cursor, rewind, ..v1::CommitRequest::default() };
     client.commit(request).await.map(drop)
 }
 
 /// The status code, the error code, and the value of a metadata key.
-fn shown(error: &tonic::Status, name: &str) -> (tonic::Code, String, String) {
+pub(crate) fn shown(error: &tonic::Status, name: &str) -> (tonic::Code, String, String) {
     let metadata = |name| error.metadata().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     (error.code(), metadata(proto::ERROR_METADATA), metadata(name))
 }
 
 /// Waits until the log has numbered this number of events, and returns all.
-async fn numbered(client: &mut Client, count: usize) -> v1::ReadEventsResponse {
+pub(crate) async fn numbered(client: &mut Client, count: usize) -> v1::ReadEventsResponse {
     let client = &client.clone();
     eventually("numbered events", async || {
         let page = read(&mut client.clone(), after("")).await;
@@ -77,7 +78,7 @@ on_both!(events_have_the_ids_and_bytes_of_rest, |on| async move {
     let two = read(&mut client, v1::ReadEventsRequest { limit: 2, ..after("") }).await;
     assert_eq!((two.events.as_slice(), &two.next), (&every.events[..2], &every.events[1].cursor));
     assert_eq!(read(&mut client, after(&two.next)).await.events, every.events[2..]);
-    let end = v1::ReadEventsResponse { events: Vec::new(), next: every.next.clone() };
+    let end = v1::ReadEventsResponse { next: every.next.clone(), ..v1::ReadEventsResponse::default() };
     assert_eq!(read(&mut client, after(&every.next)).await, end);
     for (types, customer, currency, positions) in [
         (&["order.*"][..], "", "", &[0, 1, 2, 3, 4, 5][..]),
@@ -89,7 +90,7 @@ on_both!(events_have_the_ids_and_bytes_of_rest, |on| async move {
             (types.iter().map(|name| (*name).to_owned()).collect(), customer.to_owned(), currency.to_owned());
         let page = read(&mut client, v1::ReadEventsRequest { types, customer, currency, ..after("") }).await;
         let expected: Vec<v1::LogEvent> = positions.iter().map(|n| every.events[*n].clone()).collect();
-        assert_eq!(page, v1::ReadEventsResponse { events: expected, next: every.next.clone() });
+        assert_eq!(page, v1::ReadEventsResponse { events: expected, ..every.clone() });
     }
     gateway.stop().await;
 });
@@ -199,6 +200,7 @@ on_both!(a_named_reader_continues_after_its_committed_cursor, |on| async move {
     // Before its first commit, a reader begins with the oldest event.
     assert_eq!(read(&mut client, of_reader("billing")).await, every);
     commit(&mut client, "billing", cursors[1], false).await.unwrap();
+    assert_eq!(read(&mut client, of_reader("billing")).await.committed, cursors[1]);
     let other = backend.gateway(Config::default()).await;
     assert_eq!(read(&mut other.events().await, of_reader("billing")).await.events, every.events[2..]);
     // Names are compared byte by byte.
@@ -238,13 +240,14 @@ on_both!(readers_of_a_tenant_are_limited, |on| async move {
     create(&gateway, "ann", "USD").await;
     let next = numbered(&mut client, 1).await.next;
     let (store, caller) = (&backend.store, Principal::anonymous());
+    let at_start = ReaderChange { position: Some(0), ..ReaderChange::default() };
     for n in 1..MAX_EVENT_READERS {
-        let outcome = store.commit_event_reader(&caller, &format!("reader-{n}"), 0, false).await;
+        let outcome = store.commit_event_reader(&caller, &format!("reader-{n}"), &at_start).await;
         assert_eq!(outcome.unwrap(), ReaderCommit::Done);
     }
     // Of several new readers at once, one has the last place.
     let names = ["a", "b", "c", "d"];
-    let outcomes = names.map(|name| store.commit_event_reader(&caller, name, 0, false));
+    let outcomes = names.map(|name| store.commit_event_reader(&caller, name, &at_start));
     let outcomes = futures_util::future::try_join_all(outcomes).await.unwrap();
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == ReaderCommit::Done).count(), 1, "{outcomes:?}");
     let error = commit(&mut client, "e", &next, false).await.unwrap_err();
@@ -252,7 +255,7 @@ on_both!(readers_of_a_tenant_are_limited, |on| async move {
     assert_eq!(shown(&error, ""), limited);
     // An existing one continues, and a removed one gives its place to another.
     commit(&mut client, "reader-1", &next, false).await.unwrap();
-    assert!(store.remove_event_reader(&caller, "reader-1").await.unwrap());
+    assert!(store.remove_event_reader(&caller, "reader-1").await.unwrap().unwrap());
     commit(&mut client, "e", &next, false).await.unwrap();
     gateway.stop().await;
 });
@@ -286,7 +289,8 @@ on_both!(readers_belong_to_a_tenant, |on| async move {
         })
         .await;
         let (reader, cursor) = ("billing".to_owned(), page.next);
-        let mut request = tonic::Request::new(v1::CommitRequest { reader, cursor, rewind: false });
+        let commit = v1::CommitRequest { reader, cursor, ..v1::CommitRequest::default() };
+        let mut request = tonic::Request::new(commit);
         request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         client.clone().commit(request).await.unwrap();
         assert_eq!(read(key).await.events, []);

@@ -28,6 +28,8 @@ mod error_codes;
 #[cfg(test)]
 mod event_calls;
 #[cfg(test)]
+mod event_leases;
+#[cfg(test)]
 mod event_log;
 #[cfg(test)]
 mod event_pages;

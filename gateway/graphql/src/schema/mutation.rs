@@ -295,6 +295,8 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
         | Error::EventLogDisabled
         | Error::ReaderBehind(_)
         | Error::ReaderLimit
+        | Error::ReaderLeased(_)
+        | Error::StaleReaderLease
         | Error::Unavailable { .. }
         | Error::OutcomeUnknown(_)
         | Error::Unreadable { .. }

@@ -19,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::cursor::{EventCursor, InvalidEventCursor};
 pub use self::read::{EventPage, EventQuery, LogEvent, LogWatch, MAX_EVENTS};
-pub use self::readers::{InvalidReaderName, ReaderName};
+pub use self::readers::{
+    CommittedReader, DEFAULT_LEASE, InvalidReaderName, MAX_LEASE, MAX_METADATA, MIN_LEASE, ReaderCommit,
+    ReaderName,
+};
+pub use gateway_store::ReaderLease;
 
 /// Minimum pause between two transactions that number events, while a reader waits here. More commits then share one.
 const READER_PAUSE: Duration = Duration::from_millis(20);
