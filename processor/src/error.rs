@@ -1,4 +1,4 @@
-use std::fmt::Write as _;
+use connection::InvalidSetting;
 
 /// The reason why a processor or a handler cannot be built. No later failure ends a processor.
 #[derive(Debug, thiserror::Error)]
@@ -22,17 +22,8 @@ impl Error {
     }
 }
 
-/// Formats an error and its causes in one line; the outermost message is often only "transport error".
-pub(crate) fn format_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !line.ends_with(&message) {
-            // A write to a String cannot fail.
-            let _ = write!(line, ": {message}");
-        }
-        cause = error.source();
+impl From<InvalidSetting> for Error {
+    fn from(InvalidSetting { setting, problem }: InvalidSetting) -> Self {
+        Self::Invalid { setting, problem }
     }
-    line
 }
