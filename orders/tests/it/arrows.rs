@@ -69,6 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Gateways as processors and subscribers reach them.
     ("connection", &["telemetry", "tls"]),
     ("processor", &["domain", "proto", "telemetry", "tls", "broker", "connection", "webhook"]),
+    ("subscriber", &["domain", "proto", "telemetry", "tls", "connection"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
     ("orders", &["domain", "telemetry", "tls", "broker", "gateway", "gateway-http", "processor"]),
     ("bench", &["test-database", "domain", "proto", "broker", "gateway", "processor", "orders"]),

@@ -173,9 +173,15 @@ async fn shell_blocks_for_workers_run_on_redis() {
 
 #[test]
 fn the_handlers_of_the_documents_are_the_compiled_example() {
-    let example = include_str!("../../../processor/examples/shipping.rs");
-    let (_, example) = example.split_once("\n\n").expect("the example has a head comment");
-    for page in ["README.md", "docs/guides/handler-rust.md"] {
+    let handler = include_str!("../../../processor/examples/shipping.rs");
+    let subscriber = include_str!("../../../subscriber/examples/invoices.rs");
+    for (page, example) in [
+        ("README.md", handler),
+        ("README.md", subscriber),
+        ("docs/guides/handler-rust.md", handler),
+        ("docs/guides/subscriber-rust.md", subscriber),
+    ] {
+        let (_, example) = example.split_once("\n\n").expect("the example has a head comment");
         let text = std::fs::read_to_string(root().join(page)).expect("a page is text");
         let code = blocks(&text, "rust");
         assert!(code.iter().any(|block| block.code.trim() == example.trim()), "{page} has another handler");
