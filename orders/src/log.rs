@@ -18,7 +18,8 @@ pub(crate) enum LogFormat {
 }
 
 /// The filter without RUST_LOG: this program from `info`, libraries from `warn`.
-const DEFAULT_FILTER: &str = "warn,orders=info,gateway=info,processor=info,broker=info";
+const DEFAULT_FILTER: &str =
+    "warn,orders=info,gateway=info,processor=info,broker=info,connection=info,subscriber=info";
 
 /// Starts logging. Earlier log lines are dropped.
 pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
