@@ -101,6 +101,12 @@ impl EventTypes {
     }
 }
 
+impl FromIterator<EventType> for EventTypes {
+    fn from_iter<I: IntoIterator<Item = EventType>>(types: I) -> Self {
+        Self(types.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
+    }
+}
+
 /// Separated by commas.
 impl fmt::Display for EventTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,10 +70,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("connection", &["telemetry", "tls"]),
     ("processor", &["domain", "proto", "telemetry", "tls", "broker", "connection", "webhook"]),
     ("subscriber", &["domain", "proto", "telemetry", "tls", "connection"]),
+    ("subscriber-email", &["connection", "subscriber"]),
     // An example for users, who add such crates.
     ("billing", &["subscriber"]),
     // The composition root may see all parts; the gateway and the processor never see each other.
-    ("orders", &["domain", "telemetry", "tls", "broker", "gateway", "gateway-http", "processor"]),
+    (
+        "orders",
+        &[
+            "domain",
+            "telemetry",
+            "tls",
+            "broker",
+            "gateway",
+            "gateway-http",
+            "processor",
+            "subscriber",
+            "subscriber-email",
+        ],
+    ),
     ("bench", &["test-database", "domain", "proto", "broker", "gateway", "processor", "orders"]),
     // Reads and changes the databases of tests and measurements.
     ("test-database", &[]),
@@ -93,6 +107,7 @@ const HOMES: &[(&str, &str, &str)] = &[
     ("deadpool-redis", "broker", "broker/src/redis"),
     ("async-graphql", "gateway-graphql", "gateway/graphql/src"),
     ("clap", "orders", "orders/src"),
+    ("lettre", "subscriber-email", "subscriber/email/src"),
 ];
 
 /// What does I/O, keeps time or speaks a protocol has no place in the domain.
