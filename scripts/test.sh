@@ -91,7 +91,7 @@ for folder in tests/clients tests/browser tests/issuer tests/openapi tests/recei
 done
 
 # The same for Python packages.
-for folder in tests/openapi tests/receivers; do
+for folder in tests/openapi tests/receivers tests/smtp; do
   venv=$folder/.venv
   if [ ! "$venv/.installed" -nt "$folder/requirements.txt" ]; then
     step "pip install in $folder"

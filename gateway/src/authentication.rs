@@ -23,7 +23,7 @@ pub struct AccessConfig {
     pub jwt: Option<JwtConfig>,
     /// Whether the reference, GraphiQL, Playground and reflection are served, to every client.
     pub developer_tools: bool,
-    /// The key of a processor in the same process.
+    /// The key of a processor and a subscriber in the same process.
     pub local_worker: Option<Key>,
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Banner {
     pub(crate) redis: Option<String>,
     /// A description of the handler.
     pub(crate) handler: String,
+    /// The SMTP server without its password, if e-mail is sent.
+    pub(crate) email: Option<String>,
 }
 
 impl fmt::Display for Banner {
@@ -48,7 +50,11 @@ impl fmt::Display for Banner {
         writeln!(f, "  Database    {database}   (DATABASE_URL changes it)")?;
         writeln!(f, "  Queue       {queue}   (REDIS_URL changes it)")?;
         writeln!(f, "  Bus         {queue}   (REDIS_URL changes it)")?;
-        writeln!(f, "  Handler     {handler}   (ORDERS_HANDLER changes it)\n")?;
+        writeln!(f, "  Handler     {handler}   (ORDERS_HANDLER changes it)")?;
+        if let Some(email) = &self.email {
+            writeln!(f, "  E-mail      {email}   (ORDERS_SMTP_URL changes it)")?;
+        }
+        writeln!(f)?;
         let header = if self.needs_credential {
             writeln!(f, "Create an order with an API key in ORDERS_TOKEN, and see it go to `completed`:\n")?;
             " -H \"Authorization: Bearer $ORDERS_TOKEN\""

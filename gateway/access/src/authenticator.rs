@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::{Principal, Quotas, Role, Shares, TenantId, Timestamp};
+use domain::{Principal, Quotas, Role, Scope, Scopes, Shares, TenantId, Timestamp};
 use gateway_store::{ApiKey, Error as StoreError, Store};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,8 @@ pub struct Credentials<'a> {
     pub keys: bool,
     /// Tokens.
     pub jwt: Option<&'a JwtConfig>,
-    /// A key that only this process knows. It is not stored, and permits the work of a processor in the same process.
+    /// A key that only this process knows. It is not stored, and permits the work of a processor and of a subscriber in the
+    /// same process.
     pub local_worker: Option<&'a Key>,
 }
 
@@ -91,7 +92,7 @@ impl Authenticator {
         let used = KeyUse::new(store.clone());
         let worker = Principal {
             name: Arc::from("local-worker"),
-            scopes: Role::Worker.scopes(),
+            scopes: Role::Worker.scopes().union(Scopes::of(&[Scope::EventsRead])),
             ..Principal::anonymous()
         };
         let local = accepted.local_worker.map(|key| (key.hash(), Arc::new(worker)));

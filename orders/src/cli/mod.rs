@@ -32,7 +32,7 @@ pub(crate) use operator::{
 };
 pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
-    AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, GatewaySettings,
+    AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, EmailArgs, GatewaySettings,
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
     RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Run a processor: pulls orders from the queue and processes them
     Processor(ProcessorArgs),
+    /// Send e-mail for the events of orders over SMTP
+    Email(EmailRoleArgs),
     /// Create or update the database schema, then exit
     Migrate(MigrateArgs),
     /// Copy the SQLite database to a file, even while it is in use
@@ -129,6 +131,8 @@ pub(crate) struct DevArgs {
     #[command(flatten)]
     pub(crate) work: WorkArgs,
     #[command(flatten)]
+    pub(crate) email: EmailArgs,
+    #[command(flatten)]
     pub(crate) shutdown_delay: ShutdownDelayArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
@@ -162,6 +166,37 @@ pub(crate) struct ProcessorArgs {
     pub(crate) work: WorkArgs,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
+}
+
+/// The settings of `orders email`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct EmailRoleArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<EmailCommand>,
+    #[command(flatten)]
+    pub(crate) gateways: GatewayUrlArgs,
+    #[command(flatten)]
+    pub(crate) gateway_tls: GatewayTlsArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) email: EmailArgs,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+/// The commands of e-mail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmailCommand {
+    /// Write the built-in templates into a folder, to change them for --email-templates
+    Templates {
+        /// Folder, which is created; its files are not replaced
+        #[arg(value_name = "FOLDER")]
+        folder: std::path::PathBuf,
+    },
 }
 
 /// The settings of `orders migrate`.
@@ -229,7 +264,7 @@ pub(crate) struct HealthArgs {
     /// Context of `orders context` whose gateway to check, in place of a process on this machine
     #[arg(long, value_name = "NAME", value_parser = str::parse::<ContextName>, conflicts_with_all = ["url", "role"])]
     pub(crate) context: Option<ContextName>,
-    /// Process to check: a gateway at --http-addr, or a processor at --metrics-addr
+    /// Process to check: a gateway at --http-addr, or a processor or e-mail at --metrics-addr
     #[arg(long, value_name = "ROLE", default_value = "gateway")]
     pub(crate) role: Role,
     #[command(flatten)]
@@ -253,6 +288,8 @@ pub(crate) enum Role {
     Gateway,
     /// A processor.
     Processor,
+    /// `orders email`.
+    Email,
 }
 
 /// The settings of `orders config`: those of all commands.
@@ -274,6 +311,8 @@ pub(crate) struct ConfigArgs {
     #[command(flatten)]
     work: WorkArgs,
     #[command(flatten)]
+    email: EmailArgs,
+    #[command(flatten)]
     shutdown_delay: ShutdownDelayArgs,
     #[command(flatten)]
     process: ProcessArgs,
@@ -288,6 +327,8 @@ pub(crate) enum Configured {
     Gateway,
     /// `orders processor`.
     Processor,
+    /// `orders email`.
+    Email,
     /// `orders migrate`.
     Migrate,
 }
@@ -299,6 +340,7 @@ impl Configured {
             Self::Dev => "dev",
             Self::Gateway => "gateway",
             Self::Processor => "processor",
+            Self::Email => "email",
             Self::Migrate => "migrate",
         }
     }

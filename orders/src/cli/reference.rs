@@ -25,7 +25,7 @@ const METRICS_HEAD: &str = "# Metrics
 
 This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p orders --bin orders reference`.
 
-Gateways serve `/metrics` on the HTTP port, processors on `--metrics-addr`, both in Prometheus' text format.
+Gateways serve `/metrics` on the HTTP port, processors and e-mail on `--metrics-addr`, both in Prometheus' text format.
 [names.md](../contribute/names.md) lists the labels and the old names.
 ";
 
@@ -165,6 +165,8 @@ fn metrics_page() -> String {
     let sections = [
         ("Gateway", gateway::metrics::declared().collect::<Vec<_>>()),
         ("Processor", processor::declared_metrics().collect()),
+        ("Subscribers", subscriber::declared_metrics().collect()),
+        ("E-mail", subscriber_email::declared_metrics().collect()),
     ];
     for (section, metrics) in sections {
         let _ = write!(page, "\n## {section}\n\n| metric | type | |\n|---|---|---|\n");

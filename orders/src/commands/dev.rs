@@ -1,8 +1,9 @@
-//! `orders dev`: a gateway and a processor in one process.
+//! `orders dev`: a gateway, a processor and, if it is set up, e-mail in one process.
 //!
 //! They use gRPC over loopback, as on separate machines. Only the queue and the bus are in memory, unless Redis is
 //! configured.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use broker::{Bus, Queue, memory};
@@ -12,21 +13,22 @@ use gateway::Store;
 use gateway::access::Key;
 use gateway::store::{Dialect, Error as StoreError};
 use secrecy::SecretString;
+use subscriber_email::EmailHandler;
 use tls::{ALPN_GRPC, ClientTls};
 use tokio_util::sync::CancellationToken;
 
 use super::task::task_result;
 use crate::banner::Banner;
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, Switch};
 use crate::console;
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
 use crate::startup::PreparedGateway;
 use crate::values::connect_address;
 
-/// Runs until a signal comes. The processor ends first, so that its last reports find the gateway.
+/// Runs until a signal comes. The processor and e-mail end first, so that their last calls find the gateway.
 pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
-    let DevArgs { gateway: settings, work, shutdown_delay, process } = args;
+    let DevArgs { gateway: settings, work, email, shutdown_delay, process } = args;
     if settings.grpc_tls.grpc_client_ca.is_some() {
         let problem = "`orders dev` does not support --grpc-client-ca (ORDERS_GRPC_CLIENT_CA)";
         return Err(Error::usage(problem)
@@ -39,6 +41,11 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.http.exempt_loopback = true;
     let mut secret_files = SecretFiles::default();
     let handler = work.order_handler(&mut secret_files)?;
+    let email_handler = email.handler(&mut secret_files)?;
+    if email_handler.is_some() && settings.store.events == Switch::Off {
+        return Err(Error::usage("--smtp-url (ORDERS_SMTP_URL) is set, and --events (ORDERS_EVENTS) is off")
+            .hint("e-mail is sent for the events of the event log: turn it on"));
+    }
     let redis = settings.redis.client()?;
     if let Some(redis) = &redis {
         settings.redis.add_files(redis, &mut secret_files)?;
@@ -72,6 +79,12 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
     config.gateway_tls = own_grpc.map(Arc::new);
     config.lease_prefix = lease_prefix;
     config.token = local_worker.map(|key| SecretString::from(key.expose()));
+    let subscriber = email_handler.map(|handler| {
+        let mut of_email = email.config(&handler, config.gateway_urls.clone(), &process);
+        (of_email.gateway_tls, of_email.token) = (config.gateway_tls.clone(), config.token.clone());
+        (of_email, handler)
+    });
+    let email_task = tokio::spawn(send_email(subscriber, shutdown.clone()));
     let mut processor =
         tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
 
@@ -85,23 +98,40 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
         database: settings.database.url().to_string(),
         redis: settings.redis.url().map(ToString::to_string),
         handler: work.describe_handler(),
+        email: email.server().map(ToString::to_string),
     };
     console::print(&banner.to_string())?;
 
     let result = tokio::select! {
         outcome = &mut processor => {
+            shutdown.cancel();
+            let email = task_result("e-mail", email_task.await);
             gateway_shutdown.cancel();
             let gateway = task_result("gateway", gateway.await);
-            task_result("processor", outcome).and(gateway)
+            task_result("processor", outcome).and(email).and(gateway)
         }
         outcome = &mut gateway => {
             shutdown.cancel();
             let processor = task_result("processor", processor.await);
-            task_result("gateway", outcome).and(processor)
+            let email = task_result("e-mail", email_task.await);
+            task_result("gateway", outcome).and(processor).and(email)
         }
     };
     store.close().await;
     result
+}
+
+/// Sends e-mail until `shutdown`, if it is set up. Its failure does not end the program: orders are processed without it.
+async fn send_email(
+    email: Option<(subscriber::Config, Arc<EmailHandler>)>,
+    shutdown: CancellationToken,
+) -> Result<(), Infallible> {
+    if let Some((config, handler)) = email
+        && let Err(error) = subscriber::run(config, handler, shutdown.cancelled_owned()).await
+    {
+        tracing::error!(%error, "e-mail has ended, restart the program after its cause is removed");
+    }
+    Ok(())
 }
 
 /// Ends the attempts that were running when this program was killed, instead of waiting for the end of their leases.

@@ -1,4 +1,4 @@
-//! `orders health`: checks the readiness of a gateway or processor on this machine, for images without curl.
+//! `orders health`: checks the readiness of a gateway, a processor or e-mail on this machine, for images without curl.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use subscriber_email::READER;
 use tokio::net::lookup_host;
 use url::Url;
 
+use super::health_port::WORKER_HEADER;
 use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
-use super::processor::WORKER_HEADER;
 use super::target::{below, of_context};
 use crate::cli::{DEFAULT_METRICS_ADDR, HealthArgs, Role};
 use crate::console;
@@ -34,8 +35,12 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
             false => "connection refused or closed".to_owned(),
         })
     })?;
-    if args.role == Role::Processor {
-        check_worker(response.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
+    match args.role {
+        Role::Gateway => {}
+        Role::Processor => {
+            check_worker(response.headers(), args.worker_id.as_deref()).map_err(unhealthy)?;
+        }
+        Role::Email => check_worker(response.headers(), Some(READER)).map_err(unhealthy)?,
     }
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
@@ -64,8 +69,9 @@ async fn endpoint(args: &HealthArgs) -> Result<(String, Trust), Error> {
             let addr = args.http.http_addr.as_str();
             Ok((readyz_url(scheme, addr, "--http-addr (ORDERS_HTTP_ADDR)").await?, trust))
         }
-        Role::Processor => {
-            if args.metrics.metrics_addr.is_none() && args.worker_id.is_none() {
+        Role::Processor | Role::Email => {
+            let has_name = args.worker_id.is_some() || args.role == Role::Email;
+            if args.metrics.metrics_addr.is_none() && !has_name {
                 check_single_processor(count_processors())?;
             }
             let addr = args.metrics.metrics_addr.as_ref().map_or(DEFAULT_METRICS_ADDR, ListenAddr::as_str);

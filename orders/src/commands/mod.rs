@@ -9,8 +9,10 @@ mod customer;
 mod dead_letters;
 mod dev;
 mod doctor;
+mod email;
 mod gateway;
 mod health;
+mod health_port;
 mod http_client;
 mod keys;
 mod migrate;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::cli::{Cli, Command, SecretInFlag, secrets_in_flags};
+use crate::cli::{Cli, Command, EmailRoleArgs, SecretInFlag, secrets_in_flags};
 use crate::console;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
@@ -42,6 +44,8 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Dev(args) => run_server(args.process.log.log_format, matches, dev::run(args)),
         Command::Gateway(args) => run_server(args.process.log.log_format, matches, gateway::run(args)),
         Command::Processor(args) => run_server(args.process.log.log_format, matches, processor::run(args)),
+        Command::Email(EmailRoleArgs { command: Some(command), .. }) => email::run_command(&command),
+        Command::Email(args) => run_server(args.process.log.log_format, matches, email::run(args)),
         Command::Migrate(args) => run_on_runtime(migrate::run(args)),
         Command::Backup(args) => run_on_runtime(backup::run(args)),
         Command::Doctor(args) => run_on_runtime(doctor::run(args)),

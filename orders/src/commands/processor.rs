@@ -4,33 +4,24 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::map_response;
-use axum::response::Response;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
 use axum::routing::get;
-use axum::{Router, extract::State};
 use broker::redis::Redis;
-use gateway_http::Config as HttpConfig;
-use gateway_http::server::{self, Connections, Port};
 use processor::ProcessorHealth;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::health_port;
 use super::task::task_result;
-use crate::cli::{DEFAULT_METRICS_ADDR, ProcessorArgs};
+use crate::cli::ProcessorArgs;
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
-use crate::values::ListenAddr;
 use crate::{signal, startup};
 
 /// Timeout for a gateway to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The header with the name of the worker, in every response of its health port.
-pub(super) const WORKER_HEADER: HeaderName = HeaderName::from_static("orders-worker");
-
-/// Maximum number of open connections on the health port.
-const MAX_CONNECTIONS: usize = 1_000;
 
 /// Runs until a signal comes, and then until the running orders are finished or released.
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
@@ -50,8 +41,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let _token_file = args.token.token_file.is_some().then(|| signals.reload_requests());
     let shutdown = signals.shutdown.clone();
 
-    let listener = bind_health_port(args.metrics.metrics_addr.as_ref()).await?;
-    let metrics_addr = startup::local_address(&listener)?;
+    let (listener, metrics_addr) = health_port::bind(args.metrics.metrics_addr.as_ref()).await?;
     startup::check_redis(&redis, "nothing can be processed", &shutdown).await?;
 
     let urls = gateways.iter().map(ToString::to_string).collect();
@@ -59,13 +49,6 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     config.gateway_tls = gateway_tls;
     config.token = args.token.read()?;
     config.token_file = args.token.token_file.clone();
-    if args.metrics.metrics_addr.is_none() && metrics_addr.to_string() != DEFAULT_METRICS_ADDR {
-        tracing::warn!(
-            metrics = %metrics_addr,
-            "{} is in use, so health and metrics are on another port; choose one with --metrics-addr",
-            DEFAULT_METRICS_ADDR
-        );
-    }
     tracing::info!(worker = %config.worker_id, metrics = %metrics_addr, "the processor is ready");
     let health = Health {
         redis: redis.clone(),
@@ -75,28 +58,13 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     };
     let worker = HeaderValue::from_str(&config.worker_id).ok();
     let stop_health = CancellationToken::new();
-    let served = tokio::spawn(serve_health(listener, health, worker, stop_health.clone()));
+    let readiness = get(readyz).with_state(health);
+    let served = tokio::spawn(health_port::serve(listener, readiness, worker, stop_health.clone()));
     let queue = Arc::new(redis.queue());
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
     outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;
     task_result("health server", served.await.map(Ok::<_, Infallible>))
-}
-
-/// Binds the health port. A configured address must be free. If the default one is in use, another port replaces it,
-/// so that several processors run on one machine without a setting.
-async fn bind_health_port(addr: Option<&ListenAddr>) -> Result<TcpListener, Error> {
-    const SETTING: &str = "--metrics-addr (ORDERS_METRICS_ADDR)";
-    if let Some(addr) = addr {
-        return startup::bind(addr, SETTING).await;
-    }
-    match TcpListener::bind(DEFAULT_METRICS_ADDR).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind("127.0.0.1:0").await.map_err(|error| {
-            Error::failed(format!("cannot listen on any port: {error}"))
-                .hint(format!("choose one with {SETTING}"))
-        }),
-    }
 }
 
 /// The parts that readiness depends on.
@@ -106,34 +74,6 @@ struct Health {
     gateways: Arc<[Url]>,
     processor: ProcessorHealth,
     shutdown: CancellationToken,
-}
-
-async fn serve_health(
-    listener: TcpListener,
-    health: Health,
-    worker: Option<HeaderValue>,
-    stop: CancellationToken,
-) {
-    let routes = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(|| async { telemetry::recorder::render() }))
-        .with_state(health)
-        .layer(map_response(move |mut response: Response| {
-            let worker = worker.clone();
-            async move {
-                if let Some(worker) = worker {
-                    response.headers_mut().insert(WORKER_HEADER, worker);
-                }
-                response
-            }
-        }));
-    let limits = HttpConfig {
-        max_connections: startup::raise_connection_limit(MAX_CONNECTIONS),
-        ..HttpConfig::default()
-    };
-    // The end of the process does not wait for open requests.
-    server::serve(listener, routes, Port::HTTP, Connections::new(&limits), stop, Duration::ZERO).await;
 }
 
 /// Ready: Redis responds, the last pull from the queue succeeded, and there is a stream to a gateway, or at least one

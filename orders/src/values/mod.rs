@@ -6,6 +6,7 @@ mod address;
 mod context;
 mod credentials;
 mod domain_values;
+mod email;
 mod error;
 mod files;
 mod number;
@@ -21,6 +22,7 @@ pub(crate) use domain_values::{
     Since, currency, customer, endpoint_id, label, order_id, requester, role, scopes, setting, since, tenant,
     time, word,
 };
+pub(crate) use email::{event_types, sender, smtp_url, staff};
 pub(crate) use error::ValueError;
 pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};

@@ -141,11 +141,12 @@ impl fmt::Debug for ServerUrl {
 ///
 /// They are the password, a user without a password (Redis reads it as a password, web servers as a token), and the
 /// query, which contains the password of a Redis socket and the tokens of web addresses. The user and the options of
-/// a database are not secret.
+/// a database, and the options of an SMTP server, are not secret.
 pub(crate) fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     let database = matches!(url.scheme(), "mysql" | "mariadb");
-    if url.query().is_some() && !database {
+    let options_only = database || matches!(url.scheme(), "smtp" | "smtps");
+    if url.query().is_some() && !options_only {
         url.set_query(Some("***"));
     }
     let hidden = match (url.password(), url.username()) {

@@ -15,6 +15,7 @@
 //! | `open_files`, `socket_options` | a low limit of open files; TCP options |
 //! | `third_party_worker`, `clients`, `openapi`, `browser` | a worker in Node, npm client libraries, generated clients, the pages |
 //! | `receivers` | receivers of webhooks with the libraries of the standard |
+//! | `email` | e-mail to an SMTP server |
 //! | `secret_files` | secrets in files that change while the program runs |
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
@@ -35,6 +36,7 @@ mod clients;
 mod compose;
 mod contexts;
 mod database;
+mod email;
 mod error_codes;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]

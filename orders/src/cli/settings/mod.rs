@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod email;
 mod jwt;
 mod limits;
 mod orders;
@@ -23,6 +24,7 @@ pub(crate) use access::AccessArgs;
 pub(crate) use addresses::{
     AdminArgs, DEFAULT_METRICS_ADDR, GatewayUrlArgs, GrpcArgs, HttpArgs, MetricsArgs,
 };
+pub(crate) use email::EmailArgs;
 pub(crate) use jwt::JwtArgs;
 pub(crate) use limits::LimitArgs;
 pub(crate) use orders::RuleArgs;
