@@ -1,10 +1,11 @@
-// Starts the page. Which order is open is in the address, so that it can be linked, and Back closes it.
+// Starts the page. Which order or webhook endpoint is open is in the address, so that it can be linked, and Back closes it.
 
 import { render } from '../vendor/preact/preact.mjs';
 import { onUnauthenticated } from './api.js';
 import { start } from './live.js';
+import { ask, hooks, openHook, refresh } from './hooks.js';
 import { readSession, signIn } from './session.js';
-import { changed, onChange, set, state } from './state.js';
+import { changed, may, onChange, set, state } from './state.js';
 import { html } from './html.js';
 import { Page } from './page.js';
 import { wide } from './screen.js';
@@ -12,30 +13,53 @@ import { open } from './watch.js';
 
 const root = document.getElementById('app');
 
-/** The order that was closed: its row takes the focus, which would be lost with the closed order. */
+/** The wait before the caller is read again after a failed read. */
+const SESSION_RETRY_MS = 3_000;
+
+/** The row of what was closed: it takes the focus, which would be lost with the closed order or endpoint. */
 let closed = null;
 
 function followAddress() {
-  const id = /^#\/orders\/([\w-]+)$/.exec(location.hash)?.[1] ?? null;
-  if (id === (state.open?.id ?? null)) return;
-  if (!id) closed = state.open.id;
-  open(id);
+  const [, part, opened] = /^#\/(orders|webhooks)(?:\/([\w-]+))?$/.exec(location.hash) ?? [];
+  const view = part === 'webhooks' ? 'webhooks' : 'orders';
+  const order = view === 'orders' && opened ? opened : null;
+  const hook = view === 'webhooks' && opened ? opened : null;
+  if (view !== state.view) set({ view });
+  if (order !== (state.open?.id ?? null)) {
+    if (!order) closed = `row-${state.open.id}`;
+    open(order);
+  }
+  if (hook !== (hooks.open?.id ?? null)) {
+    if (!hook) closed = `hook-${hooks.open.id}`;
+    openHook(hook);
+  }
+  readHooks();
+}
+
+/** Reads the webhook endpoints when they are shown to a caller that may see them. */
+function readHooks() {
+  if (state.view === 'webhooks' && may('webhooks:manage')) refresh();
 }
 
 function draw() {
   render(html`<${Page} />`, root);
-  if (closed && !state.open) document.getElementById(`row-${closed}`)?.focus();
+  if (closed && !state.open && !hooks.open) (document.getElementById(closed) ?? document.getElementById('hooks-title'))?.focus();
   closed = null;
 }
 
 function closeOnEscape(event) {
-  if (event.key !== 'Escape' || !state.open) return;
-  if (state.action) {
-    state.action = null;
-    changed();
-    return;
-  }
-  location.hash = '';
+  if (event.key !== 'Escape') return;
+  if (hooks.action) ask(null);
+  else if (hooks.open) location.hash = '#/webhooks';
+  else if (state.action) set({ action: null });
+  else if (state.open) location.hash = '';
+}
+
+async function learnSession() {
+  const session = await readSession();
+  if (!session) { setTimeout(learnSession, SESSION_RETRY_MS); return; }
+  set({ session });
+  readHooks();
 }
 
 root.replaceChildren();
@@ -48,4 +72,4 @@ setInterval(() => { if (!document.hidden) changed(); }, 1_000);
 followAddress();
 onUnauthenticated(signIn);
 start();
-readSession().then((session) => set({ session }));
+learnSession();

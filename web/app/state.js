@@ -12,6 +12,7 @@ import { title } from './format.js';
 const NEWS_MS = 100;
 
 export const state = {
+  view: 'orders', // or 'webhooks'
   connection: 'connecting', // or 'live', 'lost'
   loaded: false,
   loadError: null,
@@ -27,6 +28,9 @@ export const state = {
 
 /** Whether the server knows the caller. Without authentication, the session has no end. */
 export const isAuthenticated = () => Boolean(state.session?.expiresAt);
+
+/** Whether the caller has a scope. False until the caller is known. */
+export const may = (scope) => Boolean(state.session?.scopes.includes(scope));
 
 let draw = () => {};
 let frame = null;
