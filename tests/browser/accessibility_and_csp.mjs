@@ -8,7 +8,7 @@ import {
 const moving = (page) => page.evaluate(() => document.getAnimations().length);
 
 /** Returns the strings whose contrast is below 4.5, or below 3 if they are large. */
-const lowContrast = (page) => page.evaluate(() => {
+export const lowContrast = (page) => page.evaluate(() => {
   const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
   // Paints the colours over each other, the lowest first, and returns the luminance of the result.
   const luminance = (colors) => {
@@ -127,7 +127,7 @@ export const accessibilityAndCsp = {
   async 'pages comply with the strict content security policy'(browser) {
     const id = await createOrder('Watched closely');
     await completed(id);
-    for (const path of ['', `#/orders/${id}`, `track/${id}`, 'track/unknown', 'graphiql', 'playground']) {
+    for (const path of ['', `#/orders/${id}`, '#/webhooks', `track/${id}`, 'track/unknown', 'graphiql', 'playground']) {
       let policy = '';
       const prepare = async (blank) => {
         blank.on('response', (response) => {
@@ -139,7 +139,7 @@ export const accessibilityAndCsp = {
         });
       };
       const page = await visit(browser, path, { prepare });
-      const content = { graphiql: '.graphiql-container', playground: '.graphiql-wrapper' }[path] ?? '.rows, h1:has-text("Your order is"), h1:has-text("cannot")';
+      const content = { '#/webhooks': '.new-hook', graphiql: '.graphiql-container', playground: '.graphiql-wrapper' }[path] ?? '.rows, h1:has-text("Your order is"), h1:has-text("cannot")';
       await page.locator(content).first().waitFor();
       assert.match(policy, /^default-src 'none';/, path);
       assert.doesNotMatch(policy, /unsafe|https?:|\*/, path);

@@ -23,7 +23,7 @@ export const launch = () => chromium.launch({
 
 /** The functions that stop what the running check has started. */
 const leftovers = new AsyncLocalStorage();
-const stopLater = (stop) => leftovers.getStore().push(stop);
+export const stopLater = (stop) => leftovers.getStore().push(stop);
 
 /** Runs one check, and stops what it has started, also if it fails. */
 export const run = (check, browser) => leftovers.run([], async () => {

@@ -12,6 +12,7 @@ import { outages } from './outages.mjs';
 import { graphqlTools } from './graphql_tools.mjs';
 import { sessions } from './sessions.mjs';
 import { tracking } from './tracking.mjs';
+import { webhooks } from './webhooks.mjs';
 
 const wanted = process.argv[2];
 const browser = await launch();
@@ -32,6 +33,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools }, { ...outages, ...statusCounts, ...guide, ...sessions }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp }, { ...orders, ...graphqlTools, ...webhooks }, { ...outages, ...statusCounts, ...guide, ...sessions }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;
