@@ -41,13 +41,14 @@ impl Delivery {
         {
             return;
         }
-        // The second reader yields to the first one, whose events are new.
+        // The readers take turns, so that a recovery delays new events little, and ends.
+        let live =
+            Some((Source::Live, self.live.fetched())).filter(|_| !self.is_at_end && self.live.has_room());
         let replay = self.replay.as_ref().filter(|(_, replay)| replay.has_room());
-        let (source, after) = match replay {
-            _ if !self.is_at_end && self.live.has_room() => (Source::Live, self.live.fetched()),
-            Some((_, replay)) => (Source::Replay, replay.fetched()),
-            None => return,
-        };
+        let replay = replay.map(|(_, replay)| (Source::Replay, replay.fetched()));
+        let (first, second) = if self.last_read == Source::Live { (replay, live) } else { (live, replay) };
+        let Some((source, after)) = first.or(second) else { return };
+        self.last_read = source;
         let event_log = self.parts.webhooks.0.event_log.clone();
         if source == Source::Live {
             self.log.mark_seen();

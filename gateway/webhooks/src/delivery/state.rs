@@ -131,6 +131,8 @@ pub(crate) struct Delivery {
     pub(super) is_at_end: bool,
     pub(super) sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     pub(super) fetching: Option<Fetching>,
+    /// The reader whose events were read last.
+    pub(super) last_read: Source,
     /// Whether the page being read is to be dropped.
     pub(super) drops_page: bool,
     pub(super) saving: Option<Saving>,
@@ -174,6 +176,7 @@ impl Delivery {
             is_at_end: false,
             sending: FuturesUnordered::new(),
             fetching: None,
+            last_read: Source::Replay,
             drops_page: false,
             saving: None,
             unsaved: Unsaved::default(),
