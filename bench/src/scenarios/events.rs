@@ -29,9 +29,9 @@ pub(crate) struct Settings {
     /// Events of the backlog; each order has one, because no worker runs
     #[arg(long, default_value_t = 50_000)]
     events: u64,
-    /// Maximum number of requests at once
+    /// Maximum number of requests at once to the endpoint
     #[arg(long, default_value_t = 32)]
-    concurrency: u32,
+    endpoint_concurrency: u32,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -70,7 +70,7 @@ fn measure(lab: &Lab, settings: &Settings, payload: &'static str) -> io::Result<
     let endpoint = json!({
         "url": format!("http://{addr}/"),
         "payload": payload,
-        "concurrency": settings.concurrency,
+        "concurrency": settings.endpoint_concurrency,
     });
     let (status, response) = simple_http::post(servers.http, "/webhooks", &endpoint.to_string())?;
     let id = serde_json::from_str::<Value>(&response)?["endpoint"]["id"].as_str().map(str::to_owned);
