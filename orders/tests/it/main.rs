@@ -8,7 +8,7 @@
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
-//! | `webhook_commands` | `orders webhooks` |
+//! | `webhook_commands`, `recovery` | `orders webhooks`; the recovery of events while the program is killed |
 //! | `contexts` | names of the command line for gateways and the keys for them |
 //! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
 //! | `startup`, `health`, `metrics` | responses before readiness; health endpoints; names of metrics |
@@ -54,6 +54,7 @@ mod order_lifecycle;
 #[path = "../faults/servers.rs"]
 mod private_servers;
 mod receivers;
+mod recovery;
 mod reference;
 mod restart;
 mod secret_files;

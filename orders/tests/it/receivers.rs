@@ -61,3 +61,30 @@ async fn libraries_refuse_another_secret() {
         dev.wait_for_success().await;
     }
 }
+
+/// The library accepts the events of a webhook endpoint, and a repeated one under the same id.
+#[tokio::test]
+async fn libraries_verify_the_events_of_an_endpoint() {
+    for language in [Language::Node, Language::Python] {
+        let receiver = Receiver::start(language, SECRET, &["--status", "503", "--times", "1"]).await;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let arguments = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+        let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+        let api = Api::new(base_url(&mut dev).await);
+        let (status, body) = api.post("/webhooks", &json!({"url": receiver.url, "secret": SECRET})).await;
+        assert_eq!(status, 201, "{body}");
+        let id = api.create_id().await;
+        let requests = receiver.wait_for_requests(4).await;
+        let sent: Vec<(&str, i64)> = requests
+            .iter()
+            .map(|request| {
+                assert_eq!(request["verified"], true, "{language:?}: {request}");
+                (request["id"].as_str().expect("an id"), request["status"].as_i64().expect("a status"))
+            })
+            .collect();
+        let [first, second, third] = [1, 2, 3].map(|sequence| format!("{id}-{sequence}"));
+        assert_eq!(sent, [(&*first, 503), (&*first, 204), (&*second, 204), (&*third, 204)]);
+        dev.terminate();
+        dev.wait_for_success().await;
+    }
+}
