@@ -446,7 +446,7 @@ impl Webhooks {
 
     /// Returns the position of the newest event.
     pub(crate) async fn end_of_log(&self) -> Result<u64, WebhookError> {
-        Ok(self.0.store.event_log_ends().await?.next.saturating_sub(1))
+        Ok(self.0.event_log.newest_position().await?)
     }
 
     pub(crate) fn check_log(&self) -> Result<(), WebhookError> {

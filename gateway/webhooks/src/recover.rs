@@ -73,7 +73,9 @@ impl Webhooks {
             Some(until) => store.event_log_position_at(until).await?.clamp(first, end),
             None => end,
         };
-        let oldest = store.event_log_time_after(0).await?;
+        // Nothing was removed from a log that begins with position 1.
+        let is_trimmed = store.event_log_ends().await?.first > 1;
+        let oldest = store.event_log_time_after(0).await?.filter(|_| is_trimmed);
         let mut recovery = Recovery {
             first,
             last,

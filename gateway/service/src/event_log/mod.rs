@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gateway_store::{Installation, LogEnds, LogRetention, Store};
+use gateway_store::{Installation, LogEnds, LogRetention, Numbered, Store};
 use telemetry::LogThrottle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -120,6 +120,19 @@ impl EventLog {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Numbers every committed event, and returns the position of the newest one.
+    ///
+    /// # Errors
+    /// If the database does not respond.
+    pub async fn newest_position(&self) -> Result<u64, gateway_store::Error> {
+        loop {
+            let numbered = self.number_some().await?;
+            if !numbered.more {
+                return Ok(numbered.ends.next.saturating_sub(1));
+            }
+        }
+    }
+
     async fn number_all(&self, is_local: bool) -> Result<(), gateway_store::Error> {
         let store = &self.0.store;
         if !is_local && !store.has_unnumbered_events().await? {
@@ -127,13 +140,17 @@ impl EventLog {
             return Ok(());
         }
         loop {
-            let numbered = store.number_events().await?;
-            self.observe(numbered.ends);
-            metrics::counter!("orders_event_log_numbered_total").increment(numbered.events);
-            if !numbered.more {
+            if !self.number_some().await?.more {
                 return Ok(());
             }
         }
+    }
+
+    async fn number_some(&self) -> Result<Numbered, gateway_store::Error> {
+        let numbered = self.0.store.number_events().await?;
+        self.observe(numbered.ends);
+        metrics::counter!("orders_event_log_numbered_total").increment(numbered.events);
+        Ok(numbered)
     }
 
     fn observe(&self, ends: LogEnds) {
