@@ -429,7 +429,7 @@ on_both!(messages_that_fail_wait_and_a_recovery_sends_a_range_again, |on| async 
         "{counted}"
     );
     assert_eq!((&counted["to"], &counted["endpoint"]["recovery"]), (&next, &Value::Null), "{counted}");
-    assert!(counted["logBegins"].is_string() && counted["from"].is_string(), "{counted}");
+    assert!(counted["logBegins"].is_null() && counted["from"].is_string(), "nothing was removed: {counted}");
     let (_, started) = send(&gateway, "POST", &recover, "", json!({"since": since})).await;
     let recovery = &started["endpoint"]["recovery"];
     assert_eq!((&recovery["done"], &recovery["total"]), (&json!(0), &json!(2)), "{started}");

@@ -28,7 +28,7 @@ impl Webhooks {
             if let Err(error) = self.observe().await {
                 tracing::debug!(%error, "failed to read the state of webhook endpoints");
             }
-            if pass % PASSES == 0
+            if pass % PASSES == PASSES - 1
                 && let Err(error) = self.prune(&stop).await
             {
                 tracing::debug!(%error, "failed to remove old webhook attempts, trying again later");

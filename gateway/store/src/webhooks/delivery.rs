@@ -94,7 +94,7 @@ pub enum SavedProgress {
 }
 
 impl Store {
-    /// Takes up to `limit` endpoints without a holder for `lease`.
+    /// Takes up to `limit` endpoints without a holder for `lease`. It writes only if there is one.
     ///
     /// # Errors
     /// [`Error`].
@@ -104,15 +104,15 @@ impl Store {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<EndpointId>, Error> {
+        let now = self.now();
+        let found = self.read(move |connection| Box::pin(claimable(now, 1, "").fetch(connection))).await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
         let (now, lock) = (self.now(), self.inner.dialect.for_update_skip_locked());
         self.write(|connection| {
             Box::pin(async move {
-                let mut sql = Statement::new(
-                    "SELECT endpoint_id FROM webhook_endpoints WHERE held_until < ? AND state <> 'disabled' \
-                     ORDER BY held_until LIMIT ?",
-                );
-                sql.bind(now.as_micros()).bind(i64::from(limit)).push(lock);
-                let found = sql.fetch(connection).await?;
+                let found = claimable(now, limit, lock).fetch(connection).await?;
                 let ids = found.iter().map(|row| endpoint_id(row, 0)).collect::<Result<Vec<_>, _>>()?;
                 for piece in bucketed_chunks(&ids) {
                     let mut sql = Statement::new(
@@ -285,6 +285,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// Selects endpoints without a holder.
+fn claimable(now: Timestamp, limit: u32, lock: &str) -> Statement<'static> {
+    let mut sql = Statement::new(
+        "SELECT endpoint_id FROM webhook_endpoints WHERE held_until < ? AND state <> 'disabled' \
+         ORDER BY held_until LIMIT ?",
+    );
+    sql.bind(now.as_micros()).bind(i64::from(limit)).push(lock);
+    sql
 }
 
 async fn save(
