@@ -83,7 +83,7 @@ pub(super) async fn test(
     Ok(Json(state.webhooks.test(&caller, id).await.map_err(refused)?.into()))
 }
 
-/// Sends an event again now, whatever the endpoint selects. The attempt is the response, whether the endpoint accepted the
+/// Sends an event again now, also one that its filter excludes. The attempt is the response, whether the endpoint accepted the
 /// message or not. Requires the scope `webhooks:manage`.
 #[utoipa::path(
     post, path = "/webhooks/{id}/resend", tag = "webhooks", operation_id = "resendEvent",

@@ -148,7 +148,7 @@ impl From<WebhookReplay> for RecoveryProgress {
 
 impl From<EndpointStatus> for EndpointView {
     fn from(status: EndpointStatus) -> Self {
-        let EndpointStatus { endpoint, lag_events, lag, messages } = status;
+        let EndpointStatus { endpoint, lag, messages } = status;
         let settings = endpoint.settings;
         let is_failing = endpoint.state == EndpointState::Failing;
         Self {
@@ -168,8 +168,8 @@ impl From<EndpointStatus> for EndpointView {
             failing_since: endpoint.failing_since,
             last_error: endpoint.last_error,
             next_probe_at: is_failing.then_some(endpoint.due_at),
-            lag_events,
-            lag_seconds: lag.as_secs(),
+            lag_events: lag.events,
+            lag_seconds: lag.age.as_secs(),
             waiting_messages: messages.waiting,
             failed_messages: messages.failed,
             recovery: endpoint.replay.map(RecoveryProgress::from),

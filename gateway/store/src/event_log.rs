@@ -21,6 +21,7 @@ use futures_util::StreamExt;
 
 pub use self::inspect::EventLogReport;
 pub use self::numbering::Numbered;
+pub use self::search::LogLag;
 pub use self::trim::LogRetention;
 use super::connection::Connection;
 use super::row::Row;

@@ -101,7 +101,7 @@ pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder};
 pub use dialect::Dialect;
 pub use due_tenants::{DueTenants, FairClaim};
 pub use error::{Error, Outage};
-pub use event_log::{EventLogReport, LogEnds, LogPage, LogRetention, LoggedEvent, Numbered};
+pub use event_log::{EventLogReport, LogEnds, LogLag, LogPage, LogRetention, LoggedEvent, Numbered};
 pub use event_readers::{
     EventReader, LeaseOutcome, MAX_EVENT_READERS, ReaderChange, ReaderCommit, ReaderLease,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{EndpointId, EndpointState};
-use gateway_store::Error as StoreError;
+use gateway_store::{Error as StoreError, LogLag};
 use tokio_util::sync::CancellationToken;
 
 use crate::Webhooks;
@@ -50,14 +50,12 @@ impl Webhooks {
         let counts = store.webhook_message_counts(None).await?;
         metrics::gauge!("orders_webhook_messages", "state" => "waiting").set(counts.waiting as f64);
         metrics::gauge!("orders_webhook_messages", "state" => "failed").set(counts.failed as f64);
-        let next = store.event_log_ends().await?.next;
-        let position = store.lowest_webhook_position().await?.unwrap_or(next - 1);
-        let (lag, since) = match store.event_log_time_after(position).await? {
-            Some(time) => (next.saturating_sub(position + 1), store.now().since(time)),
-            None => (0, Duration::ZERO),
+        let lag = match store.lowest_webhook_position().await? {
+            Some(position) => store.event_log_lag(position).await?,
+            None => LogLag::default(),
         };
-        metrics::gauge!("orders_webhook_lag_events").set(lag as f64);
-        metrics::gauge!("orders_webhook_lag_seconds").set(since.as_secs_f64());
+        metrics::gauge!("orders_webhook_lag_events").set(lag.events as f64);
+        metrics::gauge!("orders_webhook_lag_seconds").set(lag.age.as_secs_f64());
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use domain::{ErrorCode, WebhookTypes};
 use crate::Webhooks;
 use crate::error::WebhookError;
 use crate::limits::{DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_RATE};
-use crate::manage::{EndpointChanges, NewEndpoint, parse_secret};
+use crate::manage::parse_secret;
+use crate::settings::{EndpointChanges, NewEndpoint};
 
 /// The fields of an endpoint as clients send them. `None` is absent, and `Some(None)` removes a value.
 #[derive(Debug, Clone, Default)]

@@ -17,10 +17,12 @@ mod housekeeping;
 mod input;
 mod limits;
 mod manage;
+mod messages;
 mod principal;
 mod recover;
 mod secrets;
 mod send;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +37,10 @@ pub use self::input::{EndpointInput, InvalidInput};
 pub use self::limits::{
     DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_DESCRIPTION, MAX_OVERLAP, MAX_RATE, OVERLAP,
 };
-pub use self::manage::{CreatedEndpoint, EndpointChanges, EndpointStatus, NewEndpoint, RotateSecret};
+pub use self::manage::{CreatedEndpoint, EndpointStatus, RotateSecret};
 pub use self::recover::{Recovery, RecoveryRange};
 pub use self::secrets::{InvalidSecretKeys, SecretKeys};
+pub use self::settings::{EndpointChanges, NewEndpoint};
 pub use webhook::{AllowedNetworks, Secret};
 
 /// The settings of webhooks.

@@ -2,110 +2,20 @@
 
 use std::time::Duration;
 
-use domain::{
-    Currency, EndpointId, EndpointState, OrderId, Principal, Scope, TenantId, WebhookFormat, WebhookPayload,
-    WebhookTypes, strings,
-};
+use domain::{EndpointId, EndpointState, Principal, Scope, TenantId, strings};
 use gateway_store::{
-    EndpointChange, EndpointSettings, EndpointUpdate, KeyActor, MessageCounts, WebhookAttempt,
-    WebhookEndpoint, WebhookMessage,
+    EndpointChange, EndpointSettings, EndpointUpdate, KeyActor, LogLag, MessageCounts, WebhookEndpoint,
 };
 use webhook::{EndpointUrl, Secret};
 
 use crate::Webhooks;
-use crate::body;
 use crate::error::WebhookError;
-use crate::limits::{
-    DEFAULT_CONCURRENCY, MAX_CONCURRENCY, MAX_CUSTOMER, MAX_DESCRIPTION, MAX_OVERLAP, MAX_RATE,
-};
-use crate::principal::events_reader;
+use crate::limits::{MAX_CONCURRENCY, MAX_CUSTOMER, MAX_DESCRIPTION, MAX_OVERLAP, MAX_RATE};
 use crate::secrets::EndpointSecrets;
-use crate::send::{Target, send_now};
+use crate::settings::{EndpointChanges, NewEndpoint};
 
 /// Tries of a change that another user has overtaken.
 const TRIES: usize = 5;
-
-/// An endpoint to create.
-#[derive(Debug, Clone)]
-pub struct NewEndpoint {
-    /// Where messages are sent.
-    pub url: String,
-    /// A note of its user.
-    pub description: String,
-    /// The types of messages.
-    pub types: WebhookTypes,
-    /// Only events of orders of this customer.
-    pub customer: Option<String>,
-    /// Only events of orders in this currency.
-    pub currency: Option<Currency>,
-    /// What a body contains.
-    pub payload: WebhookPayload,
-    /// The form of a body.
-    pub format: WebhookFormat,
-    /// Maximum number of requests in a second.
-    pub rate_per_s: Option<u32>,
-    /// Maximum number of requests at once.
-    pub concurrency: u32,
-    /// The secret; a random one if absent.
-    pub secret: Option<String>,
-}
-
-impl NewEndpoint {
-    /// Returns an endpoint for every event, with the defaults.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            description: String::new(),
-            types: WebhookTypes::DEFAULT,
-            customer: None,
-            currency: None,
-            payload: WebhookPayload::Full,
-            format: WebhookFormat::Standard,
-            rate_per_s: None,
-            concurrency: DEFAULT_CONCURRENCY,
-            secret: None,
-        }
-    }
-}
-
-/// Changes of an endpoint: `None` keeps a value, `Some(None)` removes it.
-#[derive(Debug, Clone, Default)]
-pub struct EndpointChanges {
-    /// Where messages are sent.
-    pub url: Option<String>,
-    /// A note of its user.
-    pub description: Option<String>,
-    /// The types of messages.
-    pub types: Option<WebhookTypes>,
-    /// Only events of orders of this customer.
-    pub customer: Option<Option<String>>,
-    /// Only events of orders in this currency.
-    pub currency: Option<Option<Currency>>,
-    /// What a body contains.
-    pub payload: Option<WebhookPayload>,
-    /// The form of a body.
-    pub format: Option<WebhookFormat>,
-    /// Maximum number of requests in a second.
-    pub rate_per_s: Option<Option<u32>>,
-    /// Maximum number of requests at once.
-    pub concurrency: Option<u32>,
-}
-
-impl From<&NewEndpoint> for EndpointChanges {
-    fn from(new: &NewEndpoint) -> Self {
-        Self {
-            url: Some(new.url.clone()),
-            description: Some(new.description.clone()),
-            types: Some(new.types),
-            customer: Some(new.customer.clone()),
-            currency: Some(new.currency),
-            payload: Some(new.payload),
-            format: Some(new.format),
-            rate_per_s: Some(new.rate_per_s),
-            concurrency: Some(new.concurrency),
-        }
-    }
-}
 
 /// A rotation of the secret.
 #[derive(Debug, Clone)]
@@ -130,10 +40,8 @@ pub struct CreatedEndpoint {
 pub struct EndpointStatus {
     /// The stored endpoint.
     pub endpoint: WebhookEndpoint,
-    /// Events of the log after its cursor, of all types and tenants: at most as many are not delivered.
-    pub lag_events: u64,
-    /// The age of the oldest of them.
-    pub lag: Duration,
+    /// How far its cursor is behind the end of the log: at most as many events are not delivered.
+    pub lag: LogLag,
     /// Messages that are sent besides.
     pub messages: MessageCounts,
 }
@@ -324,7 +232,7 @@ impl Webhooks {
         request_id: Option<String>,
     ) -> Result<EndpointStatus, WebhookError> {
         self.check_log()?;
-        self.change(caller, id, request_id, |_| Ok(EndpointUpdate::Enable { position: None })).await
+        self.change(caller, id, request_id, |_| Ok(EndpointUpdate::Enable)).await
     }
 
     /// Sends no more messages to an endpoint. Its cursor stays.
@@ -338,66 +246,6 @@ impl Webhooks {
         request_id: Option<String>,
     ) -> Result<EndpointStatus, WebhookError> {
         self.change(caller, id, request_id, |_| Ok(EndpointUpdate::Disable)).await
-    }
-
-    /// Sends `webhook.ping` to an endpoint now, also to a disabled one, and returns the attempt.
-    ///
-    /// # Errors
-    /// [`WebhookError`].
-    pub async fn test(&self, caller: &Principal, id: EndpointId) -> Result<WebhookAttempt, WebhookError> {
-        let endpoint = self.find(caller, id).await?;
-        let now = self.0.store.now();
-        let message = body::ping(&endpoint, format!("ping-{}", OrderId::new(now)), now);
-        self.send(&endpoint, &message).await
-    }
-
-    /// Sends an event to an endpoint again now, whatever the endpoint selects, and returns the attempt.
-    ///
-    /// # Errors
-    /// [`WebhookError`].
-    pub async fn resend(
-        &self,
-        caller: &Principal,
-        id: EndpointId,
-        event_id: &str,
-    ) -> Result<WebhookAttempt, WebhookError> {
-        let endpoint = self.find(caller, id).await?;
-        let no_event = || WebhookError::NoEvent(event_id.chars().take(64).collect());
-        let (order, sequence) = parse_event_id(event_id).ok_or_else(no_event)?;
-        let tenant = events_reader(&endpoint);
-        let event = self.0.event_log.event(&tenant, order, sequence).await?.ok_or_else(no_event)?;
-        self.send(&endpoint, &body::event(&endpoint, &event)).await
-    }
-
-    /// Reads up to `limit` attempts of an endpoint before one, newest first.
-    ///
-    /// # Errors
-    /// [`WebhookError`].
-    pub async fn attempts(
-        &self,
-        caller: &Principal,
-        id: EndpointId,
-        succeeded: Option<bool>,
-        before: Option<OrderId>,
-        limit: u32,
-    ) -> Result<Vec<WebhookAttempt>, WebhookError> {
-        self.find(caller, id).await?;
-        Ok(self.0.store.webhook_attempts(id, succeeded, before, limit).await?)
-    }
-
-    /// Reads up to `limit` messages of an endpoint that wait for another attempt or have failed, by their ids.
-    ///
-    /// # Errors
-    /// [`WebhookError`].
-    pub async fn messages(
-        &self,
-        caller: &Principal,
-        id: EndpointId,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<WebhookMessage>, WebhookError> {
-        self.find(caller, id).await?;
-        Ok(self.0.store.webhook_messages(id, after, limit).await?)
     }
 
     pub(crate) async fn find(
@@ -434,14 +282,9 @@ impl Webhooks {
     }
 
     pub(crate) async fn status(&self, endpoint: WebhookEndpoint) -> Result<EndpointStatus, WebhookError> {
-        let store = &self.0.store;
-        let next = store.event_log_ends().await?.next;
-        let (lag_events, lag) = match store.event_log_time_after(endpoint.position).await? {
-            Some(time) => (next.saturating_sub(endpoint.position + 1), store.now().since(time)),
-            None => (0, Duration::ZERO),
-        };
-        let messages = store.webhook_message_counts(Some(endpoint.id)).await?;
-        Ok(EndpointStatus { endpoint, lag_events, lag, messages })
+        let lag = self.0.store.event_log_lag(endpoint.position).await?;
+        let messages = self.0.store.webhook_message_counts(Some(endpoint.id)).await?;
+        Ok(EndpointStatus { endpoint, lag, messages })
     }
 
     /// Returns the position of the newest event.
@@ -487,18 +330,6 @@ impl Webhooks {
         let url = EndpointUrl::parse(url, &self.0.config.allowed_networks).map_err(WebhookError::Url)?;
         self.0.client.check(&url).map_err(|error| WebhookError::NoAuthorities(error.to_string()))
     }
-
-    async fn send(
-        &self,
-        endpoint: &WebhookEndpoint,
-        message: &body::Message,
-    ) -> Result<WebhookAttempt, WebhookError> {
-        let target = Target::new(endpoint, &self.0.config);
-        if !target.has_secrets() {
-            return Err(WebhookError::WrongSecretKey);
-        }
-        Ok(send_now(&self.0.store, &self.0.client, &target, endpoint.id, message).await?)
-    }
 }
 
 /// Returns the tenant whose endpoints a caller may see; `None` for those of all.
@@ -513,34 +344,4 @@ pub(crate) fn actor(caller: &Principal, request_id: Option<String>) -> KeyActor 
 
 pub(crate) fn parse_secret(given: Option<&str>) -> Result<Secret, WebhookError> {
     given.map_or_else(|| Ok(Secret::generate()), |given| given.parse().map_err(WebhookError::Secret))
-}
-
-/// Parses the id of an event: the order and the sequence.
-fn parse_event_id(id: &str) -> Option<(OrderId, u32)> {
-    let (order, sequence) = id.rsplit_once('-')?;
-    let is_number = sequence.bytes().all(|byte| byte.is_ascii_digit());
-    Some((order.parse().ok()?, sequence.parse().ok().filter(|sequence| *sequence > 0 && is_number)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn event_ids_are_parsed() {
-        let order: OrderId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-        assert_eq!(parse_event_id(&format!("{order}-3")), Some((order, 3)));
-        for id in [
-            "",
-            "-1",
-            &order.to_string(),
-            &format!("{order}-0"),
-            &format!("{order}-+1"),
-            &format!("{order}-x"),
-        ] {
-            assert_eq!(parse_event_id(id), None, "{id}");
-        }
-        let wait = crate::send::TIMEOUT_OF_USER.as_secs();
-        limits_page::row("test or resend of a webhook message", &format!("{wait} s"));
-    }
 }

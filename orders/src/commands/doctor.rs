@@ -136,7 +136,6 @@ async fn describe_webhooks(text: &mut String, store: &Store) -> Result<(), Store
     let _ = writeln!(text, "webhook endpoints  {}", counts.join(", "));
     let messages = store.webhook_message_counts(None).await?;
     let _ = writeln!(text, "  messages         {} waiting, {} failed", messages.waiting, messages.failed);
-    let next = store.event_log_ends().await?.next;
     let mut shown = 0;
     let mut after = None;
     loop {
@@ -144,21 +143,20 @@ async fn describe_webhooks(text: &mut String, store: &Store) -> Result<(), Store
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for endpoint in &page {
-            let oldest = store.event_log_time_after(endpoint.position).await?;
-            let lag = oldest.map(|oldest| store.now().since(oldest)).unwrap_or_default();
-            if shown >= SHOWN || (endpoint.state == EndpointState::Active && lag < BEHIND_AFTER) {
+            let lag = store.event_log_lag(endpoint.position).await?;
+            if shown >= SHOWN || (endpoint.state == EndpointState::Active && lag.age < BEHIND_AFTER) {
                 continue;
             }
             shown += 1;
-            let behind = next.saturating_sub(endpoint.position + 1);
             let since = endpoint.failing_since.map(|since| format!(" since {since}")).unwrap_or_default();
             let error = endpoint.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
             let _ = writeln!(
                 text,
-                "  {} {}{since}, {behind} events and {} s behind{error}",
+                "  {} {}{since}, {} events and {} s behind{error}",
                 endpoint.id,
                 endpoint.state,
-                lag.as_secs()
+                lag.events,
+                lag.age.as_secs()
             );
         }
     }

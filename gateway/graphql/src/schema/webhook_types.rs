@@ -126,7 +126,7 @@ pub(crate) struct WebhookRecovery {
 
 impl From<EndpointStatus> for WebhookEndpoint {
     fn from(status: EndpointStatus) -> Self {
-        let EndpointStatus { endpoint, lag_events, lag, messages } = status;
+        let EndpointStatus { endpoint, lag, messages } = status;
         let settings = endpoint.settings;
         let is_failing = endpoint.state == domain::EndpointState::Failing;
         let recovery = endpoint.replay.map(|replay| WebhookRecovery {
@@ -152,8 +152,8 @@ impl From<EndpointStatus> for WebhookEndpoint {
             failing_since: endpoint.failing_since.map(DateTime),
             last_error: endpoint.last_error,
             next_probe_at: is_failing.then_some(DateTime(endpoint.due_at)),
-            lag_events: int(lag_events),
-            lag_seconds: int(lag.as_secs()),
+            lag_events: int(lag.events),
+            lag_seconds: int(lag.age.as_secs()),
             waiting_messages: int(messages.waiting),
             failed_messages: int(messages.failed),
             recovery,

@@ -178,7 +178,7 @@ impl WebhookMutation {
         Some(payload(test.await))
     }
 
-    /// Sends an event to a webhook endpoint again now, whatever the endpoint selects. Requires the scope
+    /// Sends an event to a webhook endpoint again now, also one that its filter excludes. Requires the scope
     /// `webhooks:manage`.
     async fn resend_event(
         &self,

@@ -1,5 +1,7 @@
 //! The position of a time in the event log.
 
+use std::time::Duration;
+
 use domain::Timestamp;
 
 use super::ends;
@@ -13,6 +15,15 @@ use crate::{Error, Store, rows};
 const LONGEST_TRANSACTION: i64 = 30_000_000;
 /// Maximum number of rows that one statement reads.
 const ROWS_AT_ONCE: i64 = 1_000;
+
+/// How far a reader is behind the end of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogLag {
+    /// The events after its position, of all types and tenants.
+    pub events: u64,
+    /// The age of the oldest of them.
+    pub age: Duration,
+}
 
 impl Store {
     /// Returns the position before the first row of the log that was written at a time or later.
@@ -67,6 +78,16 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Returns how far a reader at a position is behind the end of the log.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn event_log_lag(&self, position: u64) -> Result<LogLag, Error> {
+        let Some(oldest) = self.event_log_time_after(position).await? else { return Ok(LogLag::default()) };
+        let next = self.event_log_ends().await?.next;
+        Ok(LogLag { events: next.saturating_sub(position + 1), age: self.now().since(oldest) })
     }
 
     /// Counts rows of the log without a position, at most `limit`.

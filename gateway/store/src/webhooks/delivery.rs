@@ -12,7 +12,7 @@ use super::messages::{self, MessageState, WebhookMessage, WebhookNotice};
 use super::{WebhookEndpoint, endpoint_id, number, parsed, read_one};
 use crate::connection::Connection;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store, rows};
+use crate::{Error, Store};
 
 /// What the holder of an endpoint begins with.
 #[derive(Debug, Clone)]
@@ -305,9 +305,8 @@ async fn save(
     lock: &str,
 ) -> Result<SavedProgress, Error> {
     let id = progress.id.as_bytes().to_vec();
-    let mut sql = Statement::new(
-        "SELECT version, holder, state, position FROM webhook_endpoints WHERE endpoint_id = ?",
-    );
+    let mut sql =
+        Statement::new("SELECT version, holder, state FROM webhook_endpoints WHERE endpoint_id = ?");
     sql.bind(id.clone()).push(lock);
     let found = sql.fetch(connection).await?;
     let Some(row) = found.first() else { return Ok(SavedProgress::Lost) };
@@ -316,14 +315,8 @@ async fn save(
     }
     let is_changed = row.get::<i64>(0)? != progress.version;
     let state: EndpointState = parsed("state", &row.get::<String>(2)?)?;
-    // A user who enables an endpoint can move its position forward.
-    let is_behind = rows::number::<u64>(row, 3)? > progress.position;
-    let mut sql = Statement::new("UPDATE webhook_endpoints SET ");
-    if is_behind {
-        sql.push("position = position");
-    } else {
-        sql.push("position = ?, acked = ?").bind(number(progress.position)).bind(progress.acked.clone());
-    }
+    let mut sql = Statement::new("UPDATE webhook_endpoints SET position = ?, acked = ?");
+    sql.bind(number(progress.position)).bind(progress.acked.clone());
     if !is_changed && state != EndpointState::Disabled {
         let health = &progress.health;
         sql.push(

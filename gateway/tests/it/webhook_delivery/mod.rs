@@ -192,7 +192,7 @@ on_both!(
     assert_eq!((active.failing_since, active.failures), (None, 0));
     eventually("the end of the log", || async {
         let status = setup.webhooks.get(&setup.caller, id).await.unwrap();
-        (status.lag_events == 0 && status.messages.waiting == 0).then_some(())
+        (status.lag.events == 0 && status.messages.waiting == 0).then_some(())
     })
     .await;
     gateway.stop().await;

@@ -136,7 +136,7 @@ impl Delivery {
                     // The later events of the order wait behind it.
                     for later in self.queue.take(&item.order) {
                         self.settle_position(later.source, later.position);
-                        wait_behind(&mut self.stored, &mut self.unsaved, later, due_at);
+                        wait_behind(&mut self.stored, &mut self.unsaved, later, now);
                     }
                 }
                 message
@@ -161,9 +161,9 @@ impl Delivery {
 }
 
 /// Stores an event behind an earlier one of its order.
-pub(super) fn wait_behind(stored: &mut Stored, unsaved: &mut Unsaved, item: Item, due_at: Timestamp) {
+pub(super) fn wait_behind(stored: &mut Stored, unsaved: &mut Unsaved, item: Item, now: Timestamp) {
     let event = (item.order, item.sequence, item.position);
-    let message = waiting(item.message.id, event, 0, None, due_at, due_at);
+    let message = waiting(item.message.id, event, 0, None, now, now);
     if !stored.contains(&message) {
         stored.insert(message.clone());
         unsaved.messages.push(message);

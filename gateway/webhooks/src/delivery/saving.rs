@@ -97,9 +97,6 @@ impl Delivery {
         let is_new = endpoint.version != self.endpoint.version;
         if is_new {
             self.health = Health::new(health_of(&endpoint));
-            if endpoint.position > self.live.fetched() {
-                self.live = Reader::new(endpoint.position, &[], None);
-            }
             self.restart();
         }
         let started_at = self.replay.as_ref().map(|(started_at, _)| *started_at);
