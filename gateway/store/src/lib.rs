@@ -131,8 +131,8 @@ pub use unreadable::{Cause, Unreadable};
 pub use webhooks::{
     DeliveryState, EndpointChange, EndpointSettings, EndpointUpdate, MAX_ATTEMPT_PAGE, MAX_ENDPOINTS,
     MAX_MESSAGE_PAGE, MAX_TENANT_ENDPOINTS, MessageCounts, MessageState, SavedProgress, WebhookAttempt,
-    WebhookEndpoint, WebhookHealth, WebhookMessage, WebhookNotice, WebhookProgress, WebhookReplay,
-    WebhookReplayProgress,
+    WebhookEndpoint, WebhookHealth, WebhookLease, WebhookMessage, WebhookNotice, WebhookProgress,
+    WebhookReplay, WebhookReplayProgress,
 };
 
 /// The database. Cloning it is cheap.

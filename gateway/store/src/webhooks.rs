@@ -15,7 +15,7 @@ use domain::{
 
 pub use self::attempts::{MAX_ATTEMPT_PAGE, WebhookAttempt};
 pub use self::delivery::{
-    DeliveryState, SavedProgress, WebhookHealth, WebhookProgress, WebhookReplayProgress,
+    DeliveryState, SavedProgress, WebhookHealth, WebhookLease, WebhookProgress, WebhookReplayProgress,
 };
 pub use self::messages::{MAX_MESSAGE_PAGE, MessageCounts, MessageState, WebhookMessage, WebhookNotice};
 pub use self::update::EndpointUpdate;

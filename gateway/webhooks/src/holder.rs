@@ -3,13 +3,17 @@
 //! Each endpoint has one holder at a time, for the time of a lease. A gateway takes endpoints without a holder, a few at a
 //! time, so that gateways that start together share them, and renews the leases of all of them with one statement. A delivery
 //! sends nothing in the last part of its lease, so its last request has ended when another gateway begins.
+//!
+//! A lease that has ended is taken only after it was seen without a renewal for longer than the interval of renewals. The
+//! end is a time of the database's clock, which can be set forward, and gateways notice that at different times: the holder
+//! renews its leases meanwhile, and keeps them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{EndpointId, Timestamp};
-use gateway_store::Error as StoreError;
+use gateway_store::{Error as StoreError, WebhookLease};
 use telemetry::panics;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -24,7 +28,9 @@ const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// Interval of looking for endpoints without a holder and for changes.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of endpoints that are taken at once.
-const CLAIMED_AT_ONCE: u32 = 16;
+const CLAIMED_AT_ONCE: usize = 16;
+/// Maximum number of leases near their end that are followed.
+const MAX_ENDING: u32 = 1_000;
 /// Maximum number of endpoints of a gateway.
 const MAX_HELD: usize = 2_000;
 /// Changes are looked for this much before the last look: clocks differ, and a change is committed after its time.
@@ -39,12 +45,15 @@ struct Leases {
     usable: Duration,
     /// Interval of the renewals.
     interval: Duration,
+    /// Time for which a lease is seen without a renewal before another gateway takes it.
+    unrenewed: Duration,
 }
 
 impl Leases {
     fn new(request_timeout: Duration) -> Self {
         let usable = request_timeout + CLOCK_MARGIN;
-        Self { lease: usable + request_timeout + CLOCK_MARGIN, usable, interval: usable / 4 }
+        let interval = usable / 4;
+        Self { lease: usable + request_timeout + CLOCK_MARGIN, usable, interval, unrenewed: 2 * interval }
     }
 }
 
@@ -60,6 +69,8 @@ struct Holder {
     leases: Leases,
     lease: watch::Sender<Instant>,
     held: HashMap<EndpointId, Held>,
+    /// The leases of others that end soon or have ended, and since when each was seen without a renewal.
+    ending: HashMap<EndpointId, (Timestamp, Instant)>,
     deliveries: JoinSet<(EndpointId, Ended)>,
     changes_since: Timestamp,
 }
@@ -76,6 +87,7 @@ impl Webhooks {
             leases,
             lease: watch::Sender::new(Instant::now() + leases.usable),
             held: HashMap::new(),
+            ending: HashMap::new(),
             deliveries: JoinSet::new(),
             changes_since: self.0.store.now() - CHANGE_OVERLAP,
             webhooks: self,
@@ -128,10 +140,34 @@ impl Holder {
             // Nothing depends on the lease before.
             self.lease.send_replace(Instant::now() + self.leases.usable);
         }
-        for id in store.claim_webhook_endpoints(self.number, self.leases.lease, CLAIMED_AT_ONCE).await? {
-            self.deliver(id);
+        let ending = store.ending_webhook_leases(store.now() + self.leases.unrenewed, MAX_ENDING).await?;
+        let free = self.free(&ending, store.now());
+        if !free.is_empty() {
+            for id in store.take_webhook_leases(self.number, &free, self.leases.lease).await? {
+                self.deliver(id);
+            }
         }
         Ok(())
+    }
+
+    /// Returns leases that nobody holds: those that were given back, and those that have ended and were not renewed.
+    fn free(&mut self, ending: &[WebhookLease], now: Timestamp) -> Vec<WebhookLease> {
+        let mut seen = HashMap::with_capacity(ending.len());
+        let mut free = Vec::new();
+        for lease in ending.iter().filter(|lease| !self.held.contains_key(&lease.endpoint)) {
+            let before = self.ending.get(&lease.endpoint).filter(|(until, _)| *until == lease.until);
+            let (_, since) = *seen
+                .entry(lease.endpoint)
+                .or_insert_with(|| before.copied().unwrap_or((lease.until, Instant::now())));
+            // Its end is 0 if it was given back, and if nobody has had it.
+            let is_given_back = lease.until == Timestamp::from_micros(0);
+            let is_unrenewed = lease.until <= now && since.elapsed() >= self.leases.unrenewed;
+            if (is_given_back || is_unrenewed) && free.len() < CLAIMED_AT_ONCE {
+                free.push(*lease);
+            }
+        }
+        self.ending = seen;
+        free
     }
 
     fn deliver(&mut self, id: EndpointId) {
@@ -215,6 +251,8 @@ mod tests {
             "webhook endpoints of a gateway; lease of an endpoint",
             &format!("{held}; {lease} s"),
         );
+        let followed = limits_page::count(MAX_ENDING as usize);
+        limits_page::row("leases of webhook endpoints near their end that a gateway follows", &followed);
         limits_page::row("request to a webhook endpoint", &format!("{} s", timeout.as_secs()));
     }
 }

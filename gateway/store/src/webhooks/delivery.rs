@@ -11,6 +11,7 @@ use super::attempts::{self, WebhookAttempt};
 use super::messages::{self, MessageState, WebhookMessage, WebhookNotice};
 use super::{WebhookEndpoint, endpoint_id, number, parsed, read_one};
 use crate::connection::Connection;
+use crate::row::Row;
 use crate::statement::{Statement, bucketed_chunks};
 use crate::{Error, Store};
 
@@ -25,6 +26,15 @@ pub struct DeliveryState {
     pub replay_acked: Vec<u8>,
     /// The messages that wait.
     pub waiting: Vec<WebhookMessage>,
+}
+
+/// The lease of an endpoint, held or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookLease {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its end; 0 if it was given back.
+    pub until: Timestamp,
 }
 
 /// The health of an endpoint as its holder sees it.
@@ -94,35 +104,60 @@ pub enum SavedProgress {
 }
 
 impl Store {
-    /// Takes up to `limit` endpoints without a holder for `lease`. It writes only if there is one.
+    /// Returns up to `limit` endpoints whose lease ends before a time, the earliest first.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn claim_webhook_endpoints(
+    pub async fn ending_webhook_leases(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WebhookLease>, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "SELECT endpoint_id, held_until FROM webhook_endpoints \
+                     WHERE held_until < ? AND state <> 'disabled' ORDER BY held_until LIMIT ?",
+                );
+                sql.bind(before.as_micros()).bind(i64::from(limit));
+                let rows = sql.fetch(connection).await?;
+                let lease = |row: &Row| {
+                    let until = Timestamp::from_micros(row.get(1)?);
+                    Ok(WebhookLease { endpoint: endpoint_id(row, 0)?, until })
+                };
+                rows.iter().map(lease).collect()
+            })
+        })
+        .await
+    }
+
+    /// Takes the endpoints whose lease is still as given, for `duration`. Returns those that were taken.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn take_webhook_leases(
         &self,
         holder: i64,
-        lease: Duration,
-        limit: u32,
+        leases: &[WebhookLease],
+        duration: Duration,
     ) -> Result<Vec<EndpointId>, Error> {
-        let now = self.now();
-        let found = self.read(move |connection| Box::pin(claimable(now, 1, "").fetch(connection))).await?;
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (now, lock) = (self.now(), self.inner.dialect.for_update_skip_locked());
+        let until = self.now() + duration;
         self.write(|connection| {
+            let leases = leases.to_vec();
             Box::pin(async move {
-                let found = claimable(now, limit, lock).fetch(connection).await?;
-                let ids = found.iter().map(|row| endpoint_id(row, 0)).collect::<Result<Vec<_>, _>>()?;
-                for piece in bucketed_chunks(&ids) {
+                let mut taken = Vec::with_capacity(leases.len());
+                for lease in leases {
                     let mut sql = Statement::new(
-                        "UPDATE webhook_endpoints SET holder = ?, held_until = ? WHERE endpoint_id",
+                        "UPDATE webhook_endpoints SET holder = ?, held_until = ? \
+                         WHERE endpoint_id = ? AND held_until = ? AND state <> 'disabled'",
                     );
-                    sql.bind(holder).bind((now + lease).as_micros());
-                    sql.push_in(piece.iter().map(|id| id.as_bytes().to_vec()));
-                    sql.execute(connection).await?;
+                    sql.bind(holder).bind(until.as_micros()).bind(lease.endpoint.as_bytes().to_vec());
+                    sql.bind(lease.until.as_micros());
+                    if sql.execute(connection).await? == 1 {
+                        taken.push(lease.endpoint);
+                    }
                 }
-                Ok(ids)
+                Ok(taken)
             })
         })
         .await
@@ -288,15 +323,6 @@ impl Store {
 }
 
 /// Selects endpoints without a holder.
-fn claimable(now: Timestamp, limit: u32, lock: &str) -> Statement<'static> {
-    let mut sql = Statement::new(
-        "SELECT endpoint_id FROM webhook_endpoints WHERE held_until < ? AND state <> 'disabled' \
-         ORDER BY held_until LIMIT ?",
-    );
-    sql.bind(now.as_micros()).bind(i64::from(limit)).push(lock);
-    sql
-}
-
 async fn save(
     connection: &mut Connection,
     holder: i64,
