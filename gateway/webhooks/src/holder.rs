@@ -6,7 +6,8 @@
 //!
 //! A lease that has ended is taken only after it was seen without a renewal for longer than the interval of renewals. The
 //! end is a time of the database's clock, which can be set forward, and gateways notice that at different times: the holder
-//! renews its leases meanwhile, and keeps them.
+//! renews its leases meanwhile, and keeps them. After the clock was set back, the lease of a gateway that has ended would be
+//! far in the future: a lease that ends later than any can is treated in the same way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +55,11 @@ impl Leases {
         let usable = request_timeout + CLOCK_MARGIN;
         let interval = usable / 4;
         Self { lease: usable + request_timeout + CLOCK_MARGIN, usable, interval, unrenewed: 2 * interval }
+    }
+
+    /// Returns the time after which no lease ends. Clocks of gateways differ by less than the margin.
+    fn longest(&self) -> Duration {
+        self.lease + CLOCK_MARGIN
     }
 }
 
@@ -140,8 +146,9 @@ impl Holder {
             // Nothing depends on the lease before.
             self.lease.send_replace(Instant::now() + self.leases.usable);
         }
-        let ending = store.ending_webhook_leases(store.now() + self.leases.unrenewed, MAX_ENDING).await?;
-        let free = self.free(&ending, store.now());
+        let (soon, latest) = (now + self.leases.unrenewed, now + self.leases.longest());
+        let ending = store.ending_webhook_leases(soon, latest, MAX_ENDING).await?;
+        let free = self.free(&ending, now);
         if !free.is_empty() {
             for id in store.take_webhook_leases(self.number, &free, self.leases.lease).await? {
                 self.deliver(id);
@@ -150,7 +157,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Returns leases that nobody holds: those that were given back, and those that have ended and were not renewed.
+    /// Returns leases that nobody holds: those that were given back, and those that are over and were not renewed.
     fn free(&mut self, ending: &[WebhookLease], now: Timestamp) -> Vec<WebhookLease> {
         let mut seen = HashMap::with_capacity(ending.len());
         let mut free = Vec::new();
@@ -161,7 +168,8 @@ impl Holder {
                 .or_insert_with(|| before.copied().unwrap_or((lease.until, Instant::now())));
             // Its end is 0 if it was given back, and if nobody has had it.
             let is_given_back = lease.until == Timestamp::from_micros(0);
-            let is_unrenewed = lease.until <= now && since.elapsed() >= self.leases.unrenewed;
+            let is_over = lease.until <= now || lease.until > now + self.leases.longest();
+            let is_unrenewed = is_over && since.elapsed() >= self.leases.unrenewed;
             if (is_given_back || is_unrenewed) && free.len() < CLAIMED_AT_ONCE {
                 free.push(*lease);
             }

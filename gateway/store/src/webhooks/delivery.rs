@@ -104,22 +104,23 @@ pub enum SavedProgress {
 }
 
 impl Store {
-    /// Returns up to `limit` endpoints whose lease ends before a time, the earliest first.
+    /// Returns up to `limit` endpoints whose lease ends before `soon` or after `latest`, the earliest first.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn ending_webhook_leases(
         &self,
-        before: Timestamp,
+        soon: Timestamp,
+        latest: Timestamp,
         limit: u32,
     ) -> Result<Vec<WebhookLease>, Error> {
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new(
                     "SELECT endpoint_id, held_until FROM webhook_endpoints \
-                     WHERE held_until < ? AND state <> 'disabled' ORDER BY held_until LIMIT ?",
+                     WHERE (held_until < ? OR held_until > ?) AND state <> 'disabled' ORDER BY held_until LIMIT ?",
                 );
-                sql.bind(before.as_micros()).bind(i64::from(limit));
+                sql.bind(soon.as_micros()).bind(latest.as_micros()).bind(i64::from(limit));
                 let rows = sql.fetch(connection).await?;
                 let lease = |row: &Row| {
                     let until = Timestamp::from_micros(row.get(1)?);

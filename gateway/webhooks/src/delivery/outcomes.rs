@@ -20,7 +20,7 @@ const MAX_TRIES: usize = 1_000;
 
 impl Delivery {
     pub(super) fn sent(&mut self, Sent { what, result }: Sent) {
-        let now = self.parts.webhooks.0.store.now();
+        let now = self.clock.now();
         let order = what.order();
         let Some((message, outcome)) = result else {
             // Not sent. The event is still open, and read again.

@@ -105,7 +105,7 @@ impl Delivery {
             let item = Item { source, order, sequence, position, message };
             if self.stored.has_order(&order) {
                 reader.settle(position);
-                wait_behind(&mut self.stored, &mut self.unsaved, item, self.parts.webhooks.0.store.now());
+                wait_behind(&mut self.stored, &mut self.unsaved, item, self.clock.now());
             } else {
                 self.queue.push(item);
             }

@@ -86,8 +86,7 @@ impl Delivery {
     fn next_wake(&self) -> Instant {
         let now = Instant::now();
         let mut wake_at = now + Duration::from_secs(5);
-        let store = &self.parts.webhooks.0.store;
-        let until = |due: Timestamp| now + due.since(store.now());
+        let until = |due: Timestamp| now + due.since(self.clock.now());
         let mut wake_if_later = |time: Instant| {
             if time > now {
                 wake_at = wake_at.min(time);

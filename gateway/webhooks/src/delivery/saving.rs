@@ -96,7 +96,7 @@ impl Delivery {
         let Some(DeliveryState { endpoint, replay_acked, waiting, .. }) = state else { return Ok(false) };
         let is_new = endpoint.version != self.endpoint.version;
         if is_new {
-            self.health = Health::new(health_of(&endpoint));
+            self.health = Health::new(health_of(&endpoint, self.clock.now()));
             self.restart();
         }
         let started_at = self.replay.as_ref().map(|(started_at, _)| *started_at);

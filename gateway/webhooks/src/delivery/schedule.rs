@@ -16,7 +16,7 @@ const PROBES: [u64; 6] = [5 * SECOND, 30 * SECOND, 2 * MINUTE, 5 * MINUTE, 10 * 
 /// A pause differs by up to this part, so that many messages are not sent at once.
 const JITTER: f64 = 0.2;
 /// Maximum pause that a receiver can request with `Retry-After`.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(HOUR);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(HOUR);
 
 /// Returns the pause after the `attempts`-th attempt of a message failed, or `None` after the last one.
 pub(super) fn after_attempt(attempts: u32, retry_after: Option<Duration>) -> Option<Duration> {

@@ -25,7 +25,7 @@ impl Delivery {
         if self.health.is_disabled() || self.unsaved.attempts.len() >= MAX_UNSAVED {
             return false;
         }
-        let now = self.parts.webhooks.0.store.now();
+        let now = self.clock.now();
         !self.health.is_failing() || (self.sending.is_empty() && self.health.stored().due_at <= now)
     }
 
@@ -63,7 +63,7 @@ impl Delivery {
                 return Some(Sending::Item(item));
             }
         }
-        let now = self.parts.webhooks.0.store.now();
+        let now = self.clock.now();
         let next = self.stored.next(|order| !self.queue.is_busy(order));
         if let Some(message) = next.filter(|message| message.due_at <= now || self.health.is_failing()) {
             let message = message.clone();

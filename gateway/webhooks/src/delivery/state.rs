@@ -21,6 +21,7 @@ use webhook::Outcome;
 use super::health::Health;
 use super::queue::{Item, Queue, Source};
 use super::reader::Reader;
+use super::schedule;
 use super::stored::{MAX_WAITING, Stored};
 use crate::Webhooks;
 use crate::body::Message;
@@ -115,6 +116,20 @@ impl Unsaved {
 pub(super) type Saving = BoxFuture<'static, (Unsaved, Result<SavedProgress, StoreError>)>;
 pub(super) type Fetching = BoxFuture<'static, (Source, Result<EventPage, ServiceError>)>;
 
+/// The time of a delivery: the database's time at its start, and what has passed since. A clock of the database that is set
+/// back or forward later neither delays nor hurries a pause.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    started_at: Timestamp,
+    started: Instant,
+}
+
+impl Clock {
+    pub(super) fn now(&self) -> Timestamp {
+        self.started_at + self.started.elapsed()
+    }
+}
+
 /// The delivery to one endpoint.
 pub(crate) struct Delivery {
     pub(super) parts: Parts,
@@ -126,6 +141,7 @@ pub(crate) struct Delivery {
     pub(super) queue: Queue,
     pub(super) stored: Stored,
     pub(super) health: Health,
+    pub(super) clock: Clock,
     pub(super) log: LogWatch,
     /// Whether the live reader has seen the end of the log.
     pub(super) is_at_end: bool,
@@ -164,6 +180,7 @@ impl Delivery {
             (replay.started_at, Reader::new(replay.position, &replay_acked, Some(replay.last)))
         });
         let now = Instant::now();
+        let clock = Clock { started_at: inner.store.now(), started: now };
         Ok(Some(Self {
             target: Target::new(&endpoint, &inner.config),
             principal: Arc::new(principal),
@@ -171,7 +188,8 @@ impl Delivery {
             replay,
             queue: Queue::default(),
             stored: Stored::new(waiting),
-            health: Health::new(health_of(&endpoint)),
+            health: Health::new(health_of(&endpoint, clock.now())),
+            clock,
             log: inner.event_log.watch(),
             is_at_end: false,
             sending: FuturesUnordered::new(),
@@ -210,7 +228,9 @@ impl Delivery {
     }
 }
 
-pub(super) fn health_of(endpoint: &WebhookEndpoint) -> WebhookHealth {
+/// Returns the health with which a delivery begins. A probe that is further away than any pause was set by a clock that was
+/// ahead.
+pub(super) fn health_of(endpoint: &WebhookEndpoint, now: Timestamp) -> WebhookHealth {
     WebhookHealth {
         state: endpoint.state,
         disabled_reason: endpoint.disabled_reason,
@@ -218,6 +238,6 @@ pub(super) fn health_of(endpoint: &WebhookEndpoint) -> WebhookHealth {
         failures: endpoint.failures,
         warnings: endpoint.warnings,
         last_error: endpoint.last_error.clone(),
-        due_at: endpoint.due_at,
+        due_at: endpoint.due_at.min(now + schedule::MAX_RETRY_AFTER),
     }
 }
