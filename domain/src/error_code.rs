@@ -208,6 +208,8 @@ error_codes! {
     WebhookUrlRefused "webhook_url_refused" RuleBroken [Rest GraphQl] retryable: false
         "The URL of a webhook endpoint may not be used"
         "The message states what to change. Operators: `--webhook-allow-networks` permits internal addresses.";
+    WorkerNotFound "worker_not_found" NotFound [Rest] retryable: false
+        "No worker with this name was seen within the last hour" "List the workers, and use one of their names.";
     WebhookNotFound "webhook_not_found" NotFound [Rest GraphQl] retryable: false
         "The webhook endpoint does not exist" "List the endpoints, and use the id of one of them.";
     EventNotFound "event_not_found" NotFound [Rest GraphQl] retryable: false

@@ -4,9 +4,10 @@ use crate::order_id::OrderId;
 use crate::status::Status;
 use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
+use crate::worker_name::WorkerName;
 
 /// One change of one order. Its JSON is the same on every transport:
-/// `{"orderId","sequence","status","previousStatus","attempt","reason","occurredAt"}`.
+/// `{"orderId","sequence","status","previousStatus","attempt","reason","errorClass","worker","occurredAt"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderEvent {
@@ -27,6 +28,8 @@ pub struct OrderEvent {
     pub reason: Option<String>,
     /// The error class, if the event is a failure.
     pub error_class: Option<String>,
+    /// The worker that started the attempt, if the event is its start and the worker has stated a name.
+    pub worker: Option<WorkerName>,
     /// The time of the record, by the database's clock.
     pub occurred_at: Timestamp,
 }
@@ -46,12 +49,13 @@ mod tests {
             attempt: 1,
             reason: None,
             error_class: None,
+            worker: WorkerName::clean("packer-2"),
             occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(
             json,
-            r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"status":"processing","previousStatus":"pending","attempt":1,"reason":null,"errorClass":null,"occurredAt":"2023-11-14T22:13:20.123456Z"}"#
+            r#"{"orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":2,"status":"processing","previousStatus":"pending","attempt":1,"reason":null,"errorClass":null,"worker":"packer-2","occurredAt":"2023-11-14T22:13:20.123456Z"}"#
         );
         assert_eq!(serde_json::from_str::<OrderEvent>(&json).unwrap(), event);
     }

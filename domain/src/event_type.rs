@@ -164,6 +164,7 @@ mod tests {
                 attempt: 0,
                 reason: None,
                 error_class: None,
+                worker: None,
                 occurred_at: crate::Timestamp::from_micros(0),
             })
         };

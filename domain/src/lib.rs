@@ -56,6 +56,7 @@ mod timestamp;
 pub mod transition;
 pub mod waiting;
 mod webhook;
+mod worker_name;
 
 pub use draft::{
     Content, DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, Field, InvalidField, MAX_CONTENT_BYTES,
@@ -87,3 +88,4 @@ pub use webhook::{
     DisabledReason, EndpointId, EndpointState, InvalidEndpointId, InvalidWebhookTypes, UnknownWord,
     WebhookFormat, WebhookPayload, WebhookTypes,
 };
+pub use worker_name::{MAX_WORKER_NAME, WorkerName};

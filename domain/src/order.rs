@@ -5,6 +5,7 @@ use crate::order_id::OrderId;
 use crate::status::Status;
 use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
+use crate::worker_name::WorkerName;
 
 /// An order as it is stored. Its content can be read as if its fields were those of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Order {
     pub reason: Option<String>,
     /// The error class of its latest event, if that is a failure.
     pub error_class: Option<String>,
+    /// The worker of its latest attempt, if it has stated a name.
+    pub worker: Option<WorkerName>,
     /// Time of creation.
     pub created_at: Timestamp,
     /// Time of the last status change.
@@ -58,6 +61,7 @@ impl Order {
             not_before,
             reason: None,
             error_class: None,
+            worker: None,
             created_at,
             updated_at: created_at,
         }

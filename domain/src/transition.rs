@@ -13,6 +13,7 @@ use crate::retry::{MAX_POSTPONEMENTS, RetryPolicy};
 use crate::status::Status;
 use crate::strings;
 use crate::timestamp::Timestamp;
+use crate::worker_name::WorkerName;
 
 /// The fields of an order on which decisions depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub enum Command {
         /// [`Order::approximate_bytes`](crate::Order::approximate_bytes). The store compares it, because
         /// [`OrderState`] has no content; a larger order stays unchanged.
         max_bytes: usize,
+        /// The name of the worker, which the event contains.
+        worker: Option<WorkerName>,
     },
     /// The worker still runs the attempt.
     Heartbeat {
@@ -88,7 +91,7 @@ pub enum Command {
 impl Command {
     /// Creates a start of an order of any size.
     pub const fn start(lease: LeaseToken) -> Self {
-        Self::Start { lease, max_bytes: usize::MAX }
+        Self::Start { lease, max_bytes: usize::MAX, worker: None }
     }
 }
 

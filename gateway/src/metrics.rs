@@ -16,8 +16,14 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 58] = [
+const METRICS: [(&str, Kind, &str); 61] = [
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
+    (
+        "orders_attempt_duration_seconds",
+        Histogram,
+        "Time from the start of an attempt to its end, by outcome: completed, retried, released, expired, failed or \
+         cancelled.",
+    ),
     (
         "orders_bus_messages_rejected_total",
         Counter,
@@ -28,6 +34,11 @@ const METRICS: [(&str, Kind, &str); 58] = [
         "orders_bus_publish_errors_total",
         Counter,
         "Failed publishes; other gateways deliver these events from the database.",
+    ),
+    (
+        "orders_completion_duration_seconds",
+        Histogram,
+        "Time from the creation of an order to its end, by outcome: completed, failed or cancelled.",
     ),
     ("orders_created_total", Counter, "Orders accepted."),
     (
@@ -191,6 +202,11 @@ const METRICS: [(&str, Kind, &str); 58] = [
         "orders_webhook_messages",
         Gauge(Unit::Count),
         "Webhook messages by state: waiting for another attempt, or failed after the last one.",
+    ),
+    (
+        "orders_wait_duration_seconds",
+        Histogram,
+        "Time from the point at which an order could be started to its start, by priority.",
     ),
     ("orders_worker_streams", Gauge(Unit::Count), "Processors connected to this gateway."),
     (

@@ -70,7 +70,18 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         bus: bus.clone(),
     };
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
-    let Service { orders, feed, event_log, presence, health, background, writes } = service;
+    let Service {
+        orders,
+        feed,
+        event_log,
+        presence,
+        health,
+        signals,
+        workers,
+        health_reasons,
+        background,
+        writes,
+    } = service;
     let (auth, authenticator) =
         authentication::auth(&config.access, &store, presence.shares(), orders.keys());
     let context = Context::new(&config.http, auth, config.shutdown_timeout);
@@ -87,6 +98,9 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         event_log: event_log.clone(),
         queue: queue.clone(),
         health: health.clone(),
+        signals: signals.clone(),
+        workers: workers.clone(),
+        health_reasons: health_reasons.clone(),
         context: context.clone(),
     });
     let probes = HealthState {
@@ -107,6 +121,9 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         event_log: event_log.clone(),
         queue: queue.clone(),
         health: health.clone(),
+        signals,
+        workers: workers.clone(),
+        health_reasons,
         context: context.clone(),
     });
     let grpc = grpc::State {
@@ -115,6 +132,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         orders,
         feed,
         event_log,
+        workers,
         health,
         context: context.clone(),
     };

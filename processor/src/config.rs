@@ -19,9 +19,11 @@ pub(crate) const RETRY_DELAYS: RetryPolicy =
 /// The settings of a processor.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The name of this processor in the gateway's logs and metrics.
+    /// The name of this processor on the events of its attempts and in the list of workers, at most 64 characters.
     /// Default: `processor-` and 8 random hexadecimal digits.
     pub worker_id: String,
+    /// The host of this processor in the list of workers. Default: none.
+    pub host: String,
     /// The gateways, as `http://host:port`, or `https://host:port` for TLS. Default: `http://127.0.0.1:50051`.
     ///
     /// One of them is used at a time, chosen at random. A name with several addresses counts as several gateways.
@@ -63,6 +65,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             worker_id: format!("processor-{:08x}", rand::random::<u32>()),
+            host: String::new(),
             gateway_urls: vec!["http://127.0.0.1:50051".to_owned()],
             gateway_tls: None,
             token: None,

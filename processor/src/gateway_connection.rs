@@ -32,7 +32,8 @@ pub(crate) struct WorkStream {
 /// The gateways, and the delays between attempts.
 pub(crate) struct Gateways {
     connections: Connections,
-    worker_id: String,
+    /// What the worker states about itself with each stream.
+    hello: Box<Hello>,
     backoff: Backoff,
 }
 
@@ -46,7 +47,13 @@ impl Gateways {
         };
         Ok(Self {
             connections: Connections::new(&settings)?,
-            worker_id: config.worker_id.clone(),
+            hello: Box::new(Hello {
+                worker_id: config.worker_id.clone(),
+                repeats_entries: true,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                host: config.host.clone(),
+                slots: u32::try_from(config.concurrency).unwrap_or(u32::MAX),
+            }),
             backoff: Backoff::new(RETRY_DELAYS),
         })
     }
@@ -96,8 +103,10 @@ impl Gateways {
         let channel = target.connect().await?;
         let mut client = OrderServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (outbound, receiver) = mpsc::channel(OUTBOUND_MESSAGES);
-        let hello = Hello { worker_id: self.worker_id.clone(), repeats_entries: true };
-        let hello = WorkerMessage { request_id: 0, message: Some(worker_message::Message::Hello(hello)) };
+        let hello = WorkerMessage {
+            request_id: 0,
+            message: Some(worker_message::Message::Hello((*self.hello).clone())),
+        };
         outbound.try_send(hello).expect("the channel is new and has room");
         let refused = |source| ConnectError::Refused { addr, source: Box::new(source) };
         let mut call = Request::new(ReceiverStream::new(receiver));

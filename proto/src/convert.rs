@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::waiting::QueueSnapshot;
 use domain::{
     Content, Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority,
-    Status, Timestamp, money,
+    Status, Timestamp, WorkerName, money,
 };
 
 use crate::v1;
@@ -76,6 +76,7 @@ impl From<Order> for v1::Order {
             priority: content.priority.as_str().to_owned(),
             process_after: content.process_after.map(|at| at.to_string()),
             error_class: order.error_class,
+            worker: order.worker.map(|worker| worker.to_string()),
             waits_for: None,
             next_attempt_at: None,
         }
@@ -134,6 +135,7 @@ impl TryFrom<v1::Order> for Order {
             not_before: next_attempt_at.unwrap_or(created_at),
             reason: order.reason,
             error_class: order.error_class,
+            worker: order.worker.as_deref().and_then(WorkerName::clean),
             created_at,
             updated_at: parse_time("updatedAt", &order.updated_at)?,
         })
@@ -162,6 +164,7 @@ impl From<&OrderEvent> for v1::OrderEvent {
             attempt: event.attempt,
             reason: event.reason.clone(),
             error_class: event.error_class.clone(),
+            worker: event.worker.as_ref().map(ToString::to_string),
             occurred_at: event.occurred_at.to_string(),
         }
     }

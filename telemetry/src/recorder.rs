@@ -12,6 +12,12 @@ static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// The same for durations of orders, which can be hours.
+const ORDER_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 10_800.0];
+const OF_ORDERS: [&str; 3] =
+    ["orders_wait_duration_seconds", "orders_attempt_duration_seconds", "orders_completion_duration_seconds"];
+
 /// How often recorded durations are added to their buckets. Until then each one uses memory,
 /// whether or not `/metrics` is scraped.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -51,7 +57,11 @@ fn recorder(describe: impl FnOnce()) -> Result<PrometheusHandle, BuildError> {
 /// # Errors
 /// When the buckets are empty, which they are not.
 pub fn builder() -> Result<PrometheusBuilder, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+    let builder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?;
+    OF_ORDERS.into_iter().try_fold(builder, |builder, name| {
+        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &ORDER_BUCKETS)
+    })
 }
 
 /// Returns everything recorded so far in Prometheus' text format; empty without a recorder.

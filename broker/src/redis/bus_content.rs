@@ -91,6 +91,7 @@ mod tests {
             attempt: 1,
             reason: None,
             error_class: None,
+            worker: None,
             occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
         }
     }
@@ -153,6 +154,7 @@ mod tests {
                 occurred_at: Timestamp::from_micros(event.occurred_at),
                 reason: event.reason,
                 error_class: event.error_class,
+                worker: None,
             })
         };
         let message: ProtoEvents = prost::Message::decode(content).unwrap();

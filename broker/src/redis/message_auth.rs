@@ -25,7 +25,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 /// Version 1 had no HMAC, version 2 no tenants.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const INSTALLATION_BYTES: usize = 16;
 /// The version, the installation, the sender and the number.
 const HEADER_BYTES: usize = 1 + INSTALLATION_BYTES + 8 + 8;

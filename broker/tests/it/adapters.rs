@@ -63,6 +63,7 @@ pub(crate) fn events(sequences: std::ops::Range<u32>) -> Vec<Arc<OrderEvent>> {
         attempt: 1,
         reason: Some("because of “quotes” and\nlines".to_owned()),
         error_class: None,
+        worker: None,
         occurred_at: Timestamp::from_micros(1_700_000_000_123_456),
     };
     sequences.map(event).map(Arc::new).collect()

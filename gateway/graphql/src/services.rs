@@ -8,8 +8,11 @@ use gateway_access::TrackingLinks;
 use gateway_service::HealthMonitor;
 use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
+use gateway_service::health_reasons::HealthReasons;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
+use gateway_service::signals::Signals;
+use gateway_service::workers::Workers;
 use gateway_store::Store;
 use gateway_webhooks::Webhooks;
 
@@ -26,6 +29,9 @@ pub(crate) struct Services {
     pub(crate) event_log: EventLog,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) health: HealthMonitor,
+    pub(crate) signals: Signals,
+    pub(crate) workers: Workers,
+    pub(crate) health_reasons: HealthReasons,
     pub(crate) order_loader: OrderLoader,
     pub(crate) event_loader: EventLoader,
     pub(crate) default_currency: Currency,

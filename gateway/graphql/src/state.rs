@@ -13,8 +13,11 @@ use gateway_http::context::Context;
 use gateway_service::HealthMonitor;
 use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
+use gateway_service::health_reasons::HealthReasons;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
+use gateway_service::signals::Signals;
+use gateway_service::workers::Workers;
 use gateway_store::Store;
 use gateway_webhooks::Webhooks;
 
@@ -49,6 +52,12 @@ pub struct StateParts {
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
     pub health: HealthMonitor,
+    /// What happened in the last hours.
+    pub signals: Signals,
+    /// The workers of all gateways.
+    pub workers: Workers,
+    /// The health in words.
+    pub health_reasons: HealthReasons,
     /// The server.
     pub context: Context,
 }
@@ -78,6 +87,9 @@ impl State {
             event_log,
             queue,
             health,
+            signals,
+            workers,
+            health_reasons,
             context,
         } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
@@ -94,6 +106,9 @@ impl State {
             event_log,
             queue,
             health,
+            signals,
+            workers,
+            health_reasons,
         });
         let schemas =
             Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };

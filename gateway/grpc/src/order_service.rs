@@ -4,7 +4,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::{ErrorCode, LeaseToken, OrderId, Outcome, Principal, Scope};
+use domain::{ErrorCode, LeaseToken, OrderId, Outcome, Principal, Scope, WorkerName};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
@@ -116,7 +116,7 @@ impl Service {
         };
         let class = (!request.error_class.is_empty()).then(|| request.error_class.clone());
         match request.status.as_str() {
-            "processing" => self.start(principal, id, lease).await,
+            "processing" => self.start(principal, &request.worker_id, id, lease).await,
             "completed" => self.report(principal, id, lease, Outcome::Completed).await,
             "failed" => {
                 let reason = reason("the worker reported a failure");
@@ -182,9 +182,11 @@ impl Service {
     async fn start(
         &self,
         principal: &Arc<Principal>,
+        worker: &str,
         id: OrderId,
         lease: Option<LeaseToken>,
     ) -> Result<v1::UpdateStatusResponse, Status> {
+        let worker = WorkerName::clean(worker);
         let (order, lease) = match lease {
             // With the token of its attempt, `processing` is a heartbeat.
             Some(lease) => {
@@ -194,7 +196,10 @@ impl Service {
             None => {
                 let lease = self.tokens.token_for(id, self.lease_tag(principal));
                 (
-                    single_result(self.state.orders.start_attempts(principal, &[(id, lease)]).await)?.into(),
+                    single_result(
+                        self.state.orders.start_attempts(principal, worker.as_ref(), &[(id, lease)]).await,
+                    )?
+                    .into(),
                     lease,
                 )
             }

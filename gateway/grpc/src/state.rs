@@ -5,6 +5,7 @@ use gateway_service::HealthMonitor;
 use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
 use gateway_service::orders::Orders;
+use gateway_service::workers::Workers;
 
 /// The settings of the gRPC API.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct State {
     pub feed: Feed,
     /// The events of all orders.
     pub event_log: EventLog,
+    /// Lists the connected workers.
+    pub workers: Workers,
     /// Counts the connected workers.
     pub health: HealthMonitor,
     /// The limits, the tasks and the shutdown signals of the server.

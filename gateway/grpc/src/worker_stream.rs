@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal};
+use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal, WorkerName};
 use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Response;
 use proto::v1::worker_message::Message as Request;
@@ -27,7 +27,7 @@ use proto::{MAX_BATCH, v1};
 use telemetry::panics;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use crate::message_body::HeldBytes;
@@ -37,6 +37,7 @@ use crate::worker_messages::{self, LARGE_MESSAGE_BYTES, LARGE_ORDER_BYTES, Sende
 use gateway_http::auth::Credential;
 use gateway_service::Error;
 use gateway_service::orders::StartOutcome;
+use gateway_service::workers::{OutcomeKind, WorkerHello, WorkerSession};
 
 /// Maximum number of concurrent requests of a stream; further ones wait in the connection.
 const MAX_CONCURRENT_REQUESTS: usize = ALL_REQUESTS as usize;
@@ -86,6 +87,7 @@ async fn run(
         sender: sender.clone(),
         running: Arc::default(),
         repeats_entries: false,
+        worker: None,
     };
     let mut cancelled = state.feed.cancelled();
     let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS));
@@ -108,6 +110,7 @@ async fn run(
             }
             () = state.context.draining.cancelled(), if !drained => {
                 drained = true;
+                session.worker.iter().for_each(|worker| worker.set_draining());
                 session.sender.send(0, drain(ErrorCode::ShuttingDown)).await;
                 continue;
             }
@@ -130,6 +133,7 @@ async fn run(
             Some(Request::Hello(hello)) => {
                 greeted = true;
                 session.repeats_entries = hello.repeats_entries;
+                session.listed(&hello);
                 tracing::debug!(worker_id = %hello.worker_id, "worker connected");
                 session.welcome(id).await;
             }
@@ -187,12 +191,41 @@ struct Session {
     principal: Arc<Principal>,
     sender: Sender,
     /// The leases that this stream has started or renewed and not reported. Their worker is told of cancellations.
-    running: Arc<Mutex<OrderMap<LeaseToken>>>,
+    running: Arc<Mutex<OrderMap<Running>>>,
     /// Whether the worker supports `try_again` for single entries, see `Hello` in the proto file.
     repeats_entries: bool,
+    /// The worker in the list of workers, if it has stated a name.
+    worker: Option<Arc<WorkerSession>>,
+}
+
+/// A lease of a running attempt.
+#[derive(Clone, Copy)]
+struct Running {
+    token: LeaseToken,
+    /// The start, if it was on this stream.
+    since: Option<Instant>,
 }
 
 impl Session {
+    /// Lists the worker under the name that it states.
+    fn listed(&mut self, hello: &v1::Hello) {
+        let Some(name) = WorkerName::clean(&hello.worker_id) else { return };
+        let stated =
+            WorkerHello { version: hello.version.clone(), host: hello.host.clone(), slots: hello.slots };
+        self.worker = self.state.workers.connected(&self.principal, name, stated).map(Arc::new);
+    }
+
+    fn worker_name(&self) -> Option<&WorkerName> {
+        self.worker.as_ref().map(|worker| worker.name())
+    }
+
+    /// Reports the number of running attempts.
+    fn count_running(&self) {
+        if let Some(worker) = &self.worker {
+            worker.set_in_flight(self.running().len());
+        }
+    }
+
     async fn welcome(&self, request_id: u64) {
         let lease = self.state.orders.config().rules.lease;
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -215,8 +248,11 @@ impl Session {
             return Err(Error::shutting_down());
         }
         let (leases, mut refused) = parse(start.leases);
-        let results =
-            self.state.orders.start_attempts_up_to(&self.principal, &leases, LARGE_ORDER_BYTES).await?;
+        let results = self
+            .state
+            .orders
+            .start_attempts_up_to(&self.principal, self.worker_name(), &leases, LARGE_ORDER_BYTES)
+            .await?;
         let results = unless_all_undecided(results)?;
         let mut attempts = Vec::with_capacity(results.len());
         let mut large = Vec::new();
@@ -255,8 +291,11 @@ impl Session {
             }
             let Some(permit) = self.sender.large_permit().await else { break };
             let leases = next_group(&mut large);
-            let Ok(results) =
-                self.state.orders.start_attempts_up_to(&self.principal, &leases, usize::MAX).await
+            let Ok(results) = self
+                .state
+                .orders
+                .start_attempts_up_to(&self.principal, self.worker_name(), &leases, usize::MAX)
+                .await
             else {
                 reason = self.try_again();
                 refused.extend(leases.into_iter().map(|lease| refuse(lease, reason)));
@@ -282,7 +321,8 @@ impl Session {
     }
 
     fn attempt(&self, order: Order, token: LeaseToken) -> v1::Attempt {
-        self.running().insert(order.id, token);
+        self.running().insert(order.id, Running { token, since: Some(Instant::now()) });
+        self.count_running();
         v1::Attempt { order: Some(order.into()), lease_token: token.to_string() }
     }
 
@@ -297,7 +337,10 @@ impl Session {
         for ((id, token), result) in leases.into_iter().zip(results) {
             match result {
                 Ok(()) => {
-                    self.running().insert(id, token);
+                    let mut running = self.running();
+                    if running.get(&id).is_none_or(|running| running.token != token) {
+                        running.insert(id, Running { token, since: None });
+                    }
                 }
                 // Neither renewed nor lost: the next heartbeat arrives before the lease expires.
                 Err(Error::Unavailable { .. }) => {}
@@ -320,11 +363,15 @@ impl Session {
                 Err(problem) => refused.push(unreadable(lease, &problem)),
             }
         }
-        let leases: Vec<_> = reports.iter().map(|(id, token, _)| (*id, *token)).collect();
+        let leases: Vec<_> =
+            reports.iter().map(|(id, token, outcome)| (*id, *token, OutcomeKind::of(outcome))).collect();
         let results = unless_all_undecided(self.state.orders.finish(&self.principal, reports).await?)?;
-        for ((id, token), result) in leases.into_iter().zip(results) {
+        for ((id, token, kind), result) in leases.into_iter().zip(results) {
             if !is_undecided(&result) {
-                self.forget(id, token);
+                let ended = self.forget(id, token);
+                if let (Ok(()), Some(worker)) = (&result, &self.worker) {
+                    worker.record(kind, ended.and_then(|running| running.since).map(|since| since.elapsed()));
+                }
             }
             if let Err(error) = result {
                 refused.push(self.refusal(id, token, error)?);
@@ -338,8 +385,8 @@ impl Session {
         let mut leases = Vec::new();
         let mut next = received.ok();
         while let Some(id) = next {
-            if let Some(token) = self.running().remove(&id) {
-                leases.push(v1::Lease::new(id, token));
+            if let Some(running) = self.running().remove(&id) {
+                leases.push(v1::Lease::new(id, running.token));
             }
             next = if leases.len() < MAX_BATCH { more.try_recv().ok() } else { None };
         }
@@ -377,14 +424,16 @@ impl Session {
         Ok(v1::Refused { lease, reason, status })
     }
 
-    fn forget(&self, id: OrderId, token: LeaseToken) {
+    fn forget(&self, id: OrderId, token: LeaseToken) -> Option<Running> {
         let mut running = self.running();
-        if running.get(&id) == Some(&token) {
-            running.remove(&id);
-        }
+        let is_same = running.get(&id).is_some_and(|running| running.token == token);
+        let ended = if is_same { running.remove(&id) } else { None };
+        drop(running);
+        self.count_running();
+        ended
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, OrderMap<LeaseToken>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, OrderMap<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

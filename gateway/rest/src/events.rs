@@ -197,6 +197,7 @@ mod tests {
             attempt: 0,
             reason: Some("a\u{2028}b".into()),
             error_class: None,
+            worker: None,
             occurred_at: Timestamp::from_micros(0),
         })
     }

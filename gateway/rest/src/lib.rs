@@ -28,12 +28,14 @@ mod queue;
 mod row_result;
 pub mod schema;
 mod state;
+mod stats;
 mod tracking;
 mod webhook_messages;
 mod webhook_recovery;
 mod webhook_requests;
 mod webhook_views;
 mod webhooks;
+mod workers;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -73,6 +75,10 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(list::dead_letters))
         .routes(routes!(dead_letters::redrive))
         .routes(routes!(queue::status))
+        .routes(routes!(stats::stats))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::get))
+        .routes(routes!(workers::health))
         .routes(routes!(queue::pause))
         .routes(routes!(queue::resume))
         .routes(routes!(api_keys::list))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
-use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp};
+use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, WorkerName};
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -83,6 +83,9 @@ pub(super) struct OrderView {
     /// Error class of the latest event if it is a failure: `http_503`, `lease_expired`.
     #[schema(required)]
     error_class: Option<String>,
+    /// Worker of the latest attempt; null if it has stated no name.
+    #[schema(required, value_type = Option<String>, example = "packer-2")]
+    worker: Option<WorkerName>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     created_at: Timestamp,
@@ -134,6 +137,7 @@ impl OrderView {
             next_attempt_at: waiting.and_then(|waiting| waiting.next_attempt_at),
             reason: order.reason.clone(),
             error_class: order.error_class.clone(),
+            worker: order.worker.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
@@ -195,6 +199,7 @@ impl OrderView {
         text.value(r#","nextAttemptAt":"#, &self.next_attempt_at);
         text.value(r#","reason":"#, &self.reason);
         text.value(r#","errorClass":"#, &self.error_class);
+        text.value(r#","worker":"#, &self.worker);
         text.value(r#","createdAt":"#, &self.created_at);
         text.value(r#","updatedAt":"#, &self.updated_at);
         text.plain("}");
@@ -342,6 +347,11 @@ impl PartialSchema for EventView {
                 "errorClass",
                 text("Error class; null if the event is not a failure.", None).schema_type(or_null()),
             ),
+            (
+                "worker",
+                text("Worker that started the attempt; null for events that are no start.", None)
+                    .schema_type(or_null()),
+            ),
             ("occurredAt", text("Time of the change.", Some(KnownFormat::DateTime))),
         ];
         let mut object = ObjectBuilder::new()
@@ -454,6 +464,7 @@ mod tests {
             attempt: 0,
             reason: None,
             error_class: None,
+            worker: None,
             occurred_at: Timestamp::from_micros(0),
         };
         assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));

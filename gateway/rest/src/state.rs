@@ -6,6 +6,9 @@ use std::sync::Arc;
 use broker::Queue;
 use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
+use gateway_service::health_reasons::HealthReasons;
+use gateway_service::signals::Signals;
+use gateway_service::workers::Workers;
 use gateway_service::{HealthMonitor, event_log::EventLog, feed::Feed, orders::Orders};
 use gateway_store::Store;
 use gateway_webhooks::Webhooks;
@@ -45,6 +48,12 @@ pub struct StateParts {
     pub queue: Arc<dyn Queue>,
     /// The number of workers.
     pub health: HealthMonitor,
+    /// What happened in the last hours.
+    pub signals: Signals,
+    /// The workers of all gateways.
+    pub workers: Workers,
+    /// The health in words.
+    pub health_reasons: HealthReasons,
     /// The state that all APIs share.
     pub context: Context,
 }

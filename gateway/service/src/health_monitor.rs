@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::failed_order_log::FailedOrderLog;
 use crate::feed::Feed;
+use crate::signals::Signals;
 use gateway_store::Store;
 use gateway_store::{Error as StoreError, Probe};
 
@@ -64,6 +65,17 @@ struct Inner {
     streams: AtomicUsize,
     look: Notify,
     failed: FailedOrderLog,
+    signals: Signals,
+    measured: Mutex<Measured>,
+}
+
+/// What was measured last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    /// The number of orders that can be started.
+    pub ready: Option<u32>,
+    /// The age of the oldest of them.
+    pub oldest: Option<Duration>,
 }
 
 /// The reason why the database rejects writes.
@@ -76,7 +88,7 @@ pub struct WriteRefusal {
 }
 
 impl HealthMonitor {
-    pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed) -> Self {
+    pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed, signals: &Signals) -> Self {
         // The gauges exist from the start, so that an alert on 0 fires.
         metrics::gauge!("orders_worker_streams").increment(0.0);
         metrics::gauge!("orders_workers").increment(0.0);
@@ -96,6 +108,8 @@ impl HealthMonitor {
             streams: AtomicUsize::new(0),
             look: Notify::new(),
             failed: FailedOrderLog::default(),
+            signals: signals.clone(),
+            measured: Mutex::default(),
         }))
     }
 
@@ -183,6 +197,11 @@ impl HealthMonitor {
             Some(presence) => Some(presence.workers.max(here)),
             None => (here > 0).then_some(here),
         }
+    }
+
+    /// Returns what was measured last.
+    pub fn measured(&self) -> Measured {
+        *lock(&self.0.measured)
     }
 
     /// Returns the number of installations that push to the queue.
@@ -278,10 +297,13 @@ impl HealthMonitor {
         let begin = Instant::now();
         let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;
         if let Ok(oldest) = oldest {
+            lock(&self.0.measured).oldest = oldest;
             metrics::gauge!("orders_queue_oldest_ready_age_seconds")
                 .set(oldest.unwrap_or_default().as_secs_f64());
         }
         if let Ok(ready) = self.0.store.ready().await {
+            lock(&self.0.measured).ready = Some(ready);
+            self.0.signals.record_ready(ready);
             metrics::gauge!("orders_ready").set(f64::from(ready));
         }
         (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)

@@ -8,13 +8,16 @@
 //! | events for subscribers | [`feed`], `publisher`; [`event_log`] for readers that miss nothing |
 //! | readiness and metrics | `health_monitor` |
 //! | the number of running gateways | `presence` |
+//! | statistics of the last hours, and workers | [`signals`], `workers` |
 //! | start of the parts | `service` |
 
 pub mod event_log;
 pub mod feed;
 pub mod loader;
 pub mod orders;
+pub mod signals;
 
+mod attempt_metrics;
 mod config;
 mod direct_enqueue;
 mod dispatch;
@@ -23,6 +26,7 @@ mod error;
 mod failed_order_log;
 mod group_commit;
 mod health_monitor;
+pub mod health_reasons;
 mod installation_keys;
 mod maintenance;
 mod presence;
@@ -31,10 +35,11 @@ mod queue_capacity;
 mod queue_shares;
 mod retention;
 mod service;
+pub mod workers;
 
 pub use config::{Config, MAX_ROWS};
 pub use error::Error;
-pub use health_monitor::{HealthMonitor, WorkerStreamGuard, WriteRefusal};
+pub use health_monitor::{HealthMonitor, Measured, WorkerStreamGuard, WriteRefusal};
 pub use installation_keys::InstallationKeys;
 pub use presence::Presence;
 pub use service::{Background, Service, ServiceParts};

@@ -164,6 +164,7 @@ mod tests {
                 attempt: 0,
                 reason: None,
                 error_class: None,
+                worker: None,
                 occurred_at: Timestamp::from_micros(1),
             })
         };

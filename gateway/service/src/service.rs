@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attempt_metrics;
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::dispatch::Dispatch;
@@ -14,6 +15,7 @@ use crate::dispatch_wake::Wake;
 use crate::event_log::EventLog;
 use crate::feed::Feed;
 use crate::health_monitor::HealthMonitor;
+use crate::health_reasons::HealthReasons;
 use crate::installation_keys::InstallationKeys;
 use crate::maintenance;
 use crate::orders::Orders;
@@ -22,6 +24,8 @@ use crate::publisher::Publisher;
 use crate::queue_capacity::QueueCapacity;
 use crate::queue_shares::QueueShares;
 use crate::retention;
+use crate::signals::Signals;
+use crate::workers::Workers;
 
 /// The parts that the service is built from.
 pub struct ServiceParts {
@@ -47,6 +51,12 @@ pub struct Service {
     pub presence: Presence,
     /// The state of the database, the queue and the workers.
     pub health: HealthMonitor,
+    /// What happened in the last hours.
+    pub signals: Signals,
+    /// The workers of all gateways.
+    pub workers: Workers,
+    /// The health in words.
+    pub health_reasons: HealthReasons,
     /// The background tasks.
     pub background: Background,
     /// The tasks of batches and of the publisher. They end once every clone of [`Self::orders`] is dropped.
@@ -65,7 +75,10 @@ impl Service {
         let wake = Wake::default();
         let presence = Presence::default();
         let feed = Feed::new(&store, presence.clone());
-        let health = HealthMonitor::new(&store, &queue, &feed);
+        let signals = Signals::new(&store);
+        let workers = Workers::new(&store, signals.gateway());
+        let health = HealthMonitor::new(&store, &queue, &feed, &signals);
+        attempt_metrics::register();
         let writes = TaskTracker::new();
         let event_log = EventLog::new(&store, &installation);
         let publisher = Publisher::start(bus.clone(), feed.clone(), event_log.clone(), &writes);
@@ -87,8 +100,17 @@ impl Service {
             &config,
             &direct_enqueue,
             &publisher,
+            &signals,
             &writes,
         );
+        let health_reasons = HealthReasons {
+            store: store.clone(),
+            queue: queue.clone(),
+            orders: orders.clone(),
+            health: health.clone(),
+            signals: signals.clone(),
+            workers: workers.clone(),
+        };
         let dispatch = Dispatch {
             store: store.clone(),
             orders: orders.clone(),
@@ -105,9 +127,22 @@ impl Service {
             event_log: event_log.clone(),
             bus,
             health: health.clone(),
+            signals: signals.clone(),
+            workers: workers.clone(),
             store,
         };
-        Ok(Self { orders, feed, event_log, presence, health, background, writes })
+        Ok(Self {
+            orders,
+            feed,
+            event_log,
+            presence,
+            health,
+            signals,
+            workers,
+            health_reasons,
+            background,
+            writes,
+        })
     }
 }
 
@@ -118,6 +153,8 @@ pub struct Background {
     event_log: EventLog,
     bus: Arc<dyn Bus>,
     health: HealthMonitor,
+    signals: Signals,
+    workers: Workers,
     store: Store,
 }
 
@@ -129,12 +166,15 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, feed, event_log, bus, health, store } = self;
+        let Self { dispatch, feed, event_log, bus, health, signals, workers, store } = self;
         let log_retention = dispatch.config.log_retention;
         let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
         let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
             (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (clock, prune, audit, stop_audit) = (store.clone(), store.clone(), store.clone(), stop.clone());
+        let (stop_signals, stop_workers) = (stop.clone(), stop.clone());
+        tasks.spawn(restart_on_panic("signals", move || signals.clone().run(stop_signals.clone())));
+        tasks.spawn(restart_on_panic("workers", move || workers.clone().run(stop_workers.clone())));
         tasks.spawn(restart_on_panic("health_monitor", move || health.clone().run(stop_health.clone())));
         tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
         let (trimmed, stop_numbering, stop_trim) = (event_log.clone(), stop.clone(), stop.clone());

@@ -7,7 +7,9 @@
 use std::sync::LazyLock;
 
 use domain::transition::OrderState;
-use domain::{Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp};
+use domain::{
+    Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp, WorkerName,
+};
 
 use super::Error;
 use super::create_request::NewOrder;
@@ -103,6 +105,7 @@ columns! {
     DispatchState "stage" Insert::Bound(|new| new.stage.name.into());
     DueAt "due_at" Insert::Bound(|new| new.stage.due_at.into());
     HeldUntil "held_until" Insert::Bound(|new| new.stage.held_until.into());
+    Worker "worker" Insert::Default => worker: worker;
     // The event before the latest one.
     PreviousStatus "previous_status" Insert::Default;
     PreviousAttempt "previous_attempt" Insert::Default;
@@ -237,13 +240,15 @@ pub(super) enum EventColumn {
     Reason,
     OccurredAt,
     ErrorClass,
+    Worker,
 }
 
 /// The columns of `order_events`.
-pub(super) const EVENT: &str = "order_id, sequence, status, attempt, reason, occurred_at, error_class";
+pub(super) const EVENT: &str =
+    "order_id, sequence, status, attempt, reason, occurred_at, error_class, worker";
 /// The same values of the event that a row of `orders` moves out.
 pub(super) const MOVED_EVENT: &str = "id, version - 1, previous_status, previous_attempt, previous_reason, previous_at, \
-    previous_error_class";
+    previous_error_class, CASE WHEN previous_status = 'processing' THEN worker END";
 
 struct InsertTemplate {
     head: String,
@@ -320,6 +325,10 @@ fn currency(row: &OrderRow<'_>) -> Result<Currency, Error> {
 
 fn value<'r, T: FromColumn<'r>>(row: &OrderRow<'r>, column: Column, _: Currency) -> Result<T, Error> {
     row.get(column)
+}
+
+fn worker(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Option<WorkerName>, Error> {
+    Ok(rows::worker(row.get(column)?))
 }
 
 fn number(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<u64, Error> {

@@ -85,6 +85,7 @@ impl NewOrder {
             attempt: 0,
             reason: None,
             error_class: None,
+            worker: None,
             occurred_at: self.created_at,
         }
     }

@@ -36,7 +36,7 @@ const MAX_ROWS_READ: i64 = 256;
 /// Bytes of the payloads after which a read ends; a row has at most about 1 MiB.
 const MAX_BYTES_READ: usize = 1024 * 1024;
 /// The first byte of a payload.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The positions in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,6 +68,7 @@ mod scan;
 mod search;
 mod search_pool;
 mod session;
+mod signals;
 mod statement;
 mod steady_time;
 mod tcp_nodelay;
@@ -79,6 +80,7 @@ mod tracking;
 mod transition;
 mod unreadable;
 mod webhooks;
+mod workers;
 mod write_path;
 
 use std::future::Future;
@@ -123,6 +125,7 @@ pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, PrunePosition, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
+pub use signals::{MAX_SIGNAL_ROWS, SignalRow};
 pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 pub use timeline::Timelines;
 pub use tracking::TrackedTenant;
@@ -134,6 +137,7 @@ pub use webhooks::{
     WebhookEndpoint, WebhookHealth, WebhookLease, WebhookMessage, WebhookNotice, WebhookProgress,
     WebhookReplay, WebhookReplayProgress,
 };
+pub use workers::{MAX_WORKER_ORDERS, MAX_WORKERS, WorkerOrder, WorkerRow};
 
 /// The database. Cloning it is cheap.
 #[derive(Clone)]

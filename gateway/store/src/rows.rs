@@ -1,7 +1,7 @@
 //! The meaning of stored values: states, line items, numbers and times.
 
 use domain::transition::OrderState;
-use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp};
+use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp, WorkerName};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -158,4 +158,9 @@ pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Error> {
 
 pub(super) fn status(text: &str) -> Result<Status, Error> {
     text.parse().map_err(|_| Error::Row(format!("'{text}' is not a status")))
+}
+
+/// Reads the name of a worker. A name in another form, which a manual change can have written, is cleaned.
+pub(super) fn worker(stored: Option<&str>) -> Option<WorkerName> {
+    stored.and_then(WorkerName::clean)
 }

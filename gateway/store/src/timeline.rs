@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{OrderEvent, OrderId, Status, TenantId, Timestamp};
+use domain::{OrderEvent, OrderId, Status, TenantId, Timestamp, WorkerName};
 
 use super::columns::{Column, EVENT, EventColumn, MOVED_EVENT, OrderRow, Selection};
 use super::connection::Connection;
@@ -30,6 +30,7 @@ static INLINE_EVENTS: Selection = Selection::new(&[
     Column::Reason,
     Column::UpdatedAt,
     Column::ErrorClass,
+    Column::Worker,
     Column::PreviousStatus,
     Column::PreviousAttempt,
     Column::PreviousReason,
@@ -57,6 +58,8 @@ pub(super) struct EventRow {
     reason: Option<String>,
     at: Timestamp,
     error_class: Option<String>,
+    /// Of a start.
+    worker: Option<WorkerName>,
 }
 
 /// The events in an order's row.
@@ -73,24 +76,30 @@ pub(super) struct InlineEvents {
 
 impl InlineEvents {
     pub(super) fn new(row: &OrderRow<'_>) -> Result<Self, Error> {
+        let worker = rows::worker(row.get(Column::Worker)?);
+        // Two successive events are not both starts.
+        let of = |status: Status| worker.clone().filter(|_| status == Status::Processing);
+        let (status, previous_status) = (row.status(Column::Status)?, row.status(Column::PreviousStatus)?);
         Ok(Self {
             id: row.id()?,
             tenant: row.tenant()?,
             version: row.number(Column::Version)?,
             created_at: row.time(Column::CreatedAt)?,
             latest: EventRow {
-                status: row.status(Column::Status)?,
+                status,
                 attempt: row.number(Column::Attempt)?,
                 reason: row.get(Column::Reason)?,
                 at: row.time(Column::UpdatedAt)?,
                 error_class: row.get(Column::ErrorClass)?,
+                worker: of(status),
             },
             previous: EventRow {
-                status: row.status(Column::PreviousStatus)?,
+                status: previous_status,
                 attempt: row.number(Column::PreviousAttempt)?,
                 reason: row.get(Column::PreviousReason)?,
                 at: row.time(Column::PreviousAt)?,
                 error_class: row.get(Column::PreviousErrorClass)?,
+                worker: of(previous_status),
             },
         })
     }
@@ -109,7 +118,10 @@ impl InlineEvents {
         }
         if version > 1 {
             let (status, at) = (Status::Pending, created_at);
-            timeline.insert(1, EventRow { status, attempt: 0, reason: None, at, error_class: None });
+            timeline.insert(
+                1,
+                EventRow { status, attempt: 0, reason: None, at, error_class: None, worker: None },
+            );
         }
         timeline.insert(version, latest);
         timeline
@@ -124,6 +136,7 @@ pub(super) fn overflow_event(row: &Row) -> Result<(OrderId, u32, EventRow), Erro
         reason: row.get(EventColumn::Reason as usize)?,
         at: rows::time(row, EventColumn::OccurredAt as usize)?,
         error_class: row.get(EventColumn::ErrorClass as usize)?,
+        worker: rows::worker(row.get(EventColumn::Worker as usize)?),
     };
     let id = rows::id(row, EventColumn::OrderId as usize)?;
     Ok((id, rows::number(row, EventColumn::Sequence as usize)?, moment))
@@ -260,8 +273,8 @@ fn shown(
     timeline: Vec<(u32, EventRow)>,
 ) -> impl Iterator<Item = OrderEvent> {
     let mut before = None;
-    timeline.into_iter().map(move |(sequence, EventRow { status, attempt, reason, at, error_class })| {
-        OrderEvent {
+    timeline.into_iter().map(
+        move |(sequence, EventRow { status, attempt, reason, at, error_class, worker })| OrderEvent {
             order_id,
             tenant_id: tenant_id.clone(),
             sequence,
@@ -270,7 +283,8 @@ fn shown(
             attempt,
             reason,
             error_class,
+            worker,
             occurred_at: at,
-        }
-    })
+        },
+    )
 }

@@ -14,6 +14,7 @@ mod lock;
 mod update;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::transition::{Command, Decision, Refusal, Rules, decide};
 use domain::{Order, OrderEvent, OrderId, OrderMap, Status, Timestamp};
@@ -38,6 +39,8 @@ pub enum CommandOutcome {
         order: Option<Arc<Order>>,
         /// The kind of failure, if the event is one.
         error_class: Option<String>,
+        /// Of a start: how long the order could have been started before. Of the end of an attempt: how long it took.
+        elapsed: Option<Duration>,
     },
     /// Nothing had to change: a lease was renewed, or the same command came before.
     Unchanged {
@@ -235,7 +238,12 @@ fn decide_command(
         Decision::Change(change) => {
             let error_class = change.error_class.clone();
             let condition = Condition::of(command, &row.locked.state, now);
-            let event = Arc::new(changes.add(&mut row.locked, change, condition, now));
+            let before = row.locked.state;
+            let worker = match command {
+                Command::Start { worker, .. } => worker.clone(),
+                _ => None,
+            };
+            let event = Arc::new(changes.add(&mut row.locked, change, worker, condition, now));
             if let Some(order) = row.order.as_mut().map(Arc::make_mut) {
                 order.status = event.status;
                 order.version = event.sequence;
@@ -244,9 +252,17 @@ fn decide_command(
                 order.not_before = row.locked.state.not_before;
                 order.reason.clone_from(&event.reason);
                 order.error_class.clone_from(&error_class);
+                if event.status == Status::Processing {
+                    order.worker.clone_from(&event.worker);
+                }
                 order.updated_at = event.occurred_at;
             }
-            CommandOutcome::Changed { event, order: wanted(row), error_class }
+            let elapsed = match (before.status, event.status) {
+                (_, Status::Processing) => Some(event.occurred_at.since(before.not_before)),
+                (Status::Processing, _) => Some(event.occurred_at.since(before.updated_at)),
+                _ => None,
+            };
+            CommandOutcome::Changed { event, order: wanted(row), error_class, elapsed }
         }
         Decision::Renew(until) => {
             changes.renew(&mut row.locked, until);

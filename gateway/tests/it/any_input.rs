@@ -203,6 +203,7 @@ async fn over_grpc(gateway: &Gateway<'_>, id: &str, text: &str) {
         (text, text, text),
     ] {
         let request = v1::UpdateStatusRequest {
+            worker_id: text.to_owned(),
             order_id: order_id.to_owned(),
             status: status.to_owned(),
             lease_token: lease_token.to_owned(),

@@ -162,7 +162,7 @@ on_both!(a_row_that_cannot_be_read_is_a_gap_that_readers_learn_of, |on| async mo
         number(store).await;
     }
     let mut database = damage(&backend, on).await;
-    let payload = "UPDATE event_log SET payload = x'01ff' WHERE position = 3";
+    let payload = "UPDATE event_log SET payload = x'02ff' WHERE position = 3";
     assert_eq!(database.run(payload).await.unwrap(), 1);
     let LogPage::Events(before) = store.read_event_log(0).await.unwrap() else { panic!("it can be read") };
     assert_eq!(before.last().unwrap().position, 2);
@@ -200,7 +200,7 @@ on_both!(the_doctor_finds_damaged_rows_and_gaps, |on| async move {
     assert_eq!((report.ends, report.unnumbered, report.damages), (ends, 0, Vec::new()));
     assert_eq!(progress, [11]);
     let mut database = damage(&backend, on).await;
-    database.run("UPDATE event_log SET payload = x'01ff' WHERE position = 3").await.unwrap();
+    database.run("UPDATE event_log SET payload = x'02ff' WHERE position = 3").await.unwrap();
     database.run("DELETE FROM event_log WHERE position = 7").await.unwrap();
     let damages = store.inspect_event_log(|_| {}).await.unwrap().damages;
     assert!(damages.len() == 2 && damages[0].contains("position 3"), "{damages:?}");
@@ -289,6 +289,7 @@ fn event(order_id: OrderId, sequence: u32) -> OrderEvent {
         attempt: 0,
         reason: None,
         error_class: None,
+        worker: None,
         occurred_at: domain::Timestamp::from_micros(1),
     }
 }
@@ -307,7 +308,7 @@ async fn write_with_stalls(url: String, order: OrderId, transactions: u32) -> u3
         let mut next = sequence;
         for _ in 0..rows {
             next += 1;
-            let payload = [&[1], &encode_events(&[Arc::new(event(order, next))])[..]].concat();
+            let payload = [&[2], &encode_events(&[Arc::new(event(order, next))])[..]].concat();
             let insert = "INSERT INTO event_log (events, created_at, payload) VALUES (1, 1, ?)";
             sqlx::query(insert).bind(payload).execute(&mut *transaction).await.unwrap();
         }

@@ -67,6 +67,7 @@ async fn forged_bus_messages_are_dropped() {
         attempt: 1,
         reason: Some("FORGED".to_owned()),
         error_class: None,
+        worker: None,
         occurred_at: backend.store.now(),
     });
     let redis = Redis::new(&backend.redis_url(), backend.prefix()).unwrap();

@@ -88,6 +88,8 @@ mod sessions;
 #[cfg(test)]
 mod shared_limits;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod slow_subscribers;
 #[cfg(test)]
 mod subscriptions;

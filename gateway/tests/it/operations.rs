@@ -26,6 +26,7 @@ impl Gateway<'_> {
         let id = self.create_order().await;
         let lease_token = self.report(&id, "processing", "").await.unwrap().lease_token;
         let request = proto::v1::UpdateStatusRequest {
+            worker_id: String::new(),
             order_id: id.clone(),
             status: "failed".to_owned(),
             lease_token,

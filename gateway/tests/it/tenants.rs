@@ -62,7 +62,7 @@ async fn request(service: &Service, caller: &Arc<Principal>, kind: u32, id: Orde
             let actor = Actor::default();
             seen(&orders.redrive(caller, id, &actor, None).await)
         }
-        6 => seen(&orders.start_attempts(caller, &[(id, lease)]).await),
+        6 => seen(&orders.start_attempts(caller, None, &[(id, lease)]).await),
         7 => seen(&orders.heartbeat(caller, &[(id, lease)]).await),
         8 => seen(&orders.finish(caller, vec![(id, lease, Outcome::Completed)]).await),
         9 => {
@@ -250,7 +250,7 @@ async fn a_use_case_requires_its_scope() {
             (Scope::OrdersRead, forbidden(orders.counts(&caller).await.err())),
             (Scope::OrdersWrite, forbidden(orders.create(&caller, draft("Tea"), None).await.err())),
             (Scope::OrdersManage, forbidden(orders.redrive(&caller, id, &actor, None).await.err())),
-            (Scope::Work, forbidden(orders.start_attempts(&caller, &[]).await.err())),
+            (Scope::Work, forbidden(orders.start_attempts(&caller, None, &[]).await.err())),
             (Scope::EventsRead, forbidden(service.feed.all(&caller).err())),
             (Scope::Admin, forbidden(orders.pause(&caller, None, &actor).await.err())),
             (Scope::Admin, forbidden(orders.resume(&caller, &actor).await.err())),

@@ -36,7 +36,11 @@ impl Worker {
     /// Connects with an API key.
     pub(crate) async fn connect_with(mut client: OrderServiceClient<Channel>, key: Option<&str>) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
-        let hello = Request::Hello(v1::Hello { worker_id: "test".into(), repeats_entries: true });
+        let hello = Request::Hello(v1::Hello {
+            worker_id: "test".into(),
+            repeats_entries: true,
+            ..Default::default()
+        });
         requests.send(v1::WorkerMessage { request_id: 1, message: Some(hello) }).await.unwrap();
         let mut stream = tonic::Request::new(ReceiverStream::new(outgoing));
         if let Some(key) = key {

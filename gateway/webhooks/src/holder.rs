@@ -157,7 +157,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Returns leases that nobody holds: those that were given back, and those that are over and were not renewed.
+    /// Returns leases without a holder: those that were given back, and those that are over and were not renewed.
     fn free(&mut self, ending: &[WebhookLease], now: Timestamp) -> Vec<WebhookLease> {
         let mut seen = HashMap::with_capacity(ending.len());
         let mut free = Vec::new();
@@ -166,7 +166,7 @@ impl Holder {
             let (_, since) = *seen
                 .entry(lease.endpoint)
                 .or_insert_with(|| before.copied().unwrap_or((lease.until, Instant::now())));
-            // Its end is 0 if it was given back, and if nobody has had it.
+            // Its end is 0 if it was given back, and before its first holder.
             let is_given_back = lease.until == Timestamp::from_micros(0);
             let is_over = lease.until <= now || lease.until > now + self.leases.longest();
             let is_unrenewed = is_over && since.elapsed() >= self.leases.unrenewed;

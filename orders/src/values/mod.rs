@@ -15,6 +15,8 @@ mod property_tests;
 mod units;
 mod urls;
 
+use domain::WorkerName;
+
 pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, origins};
 pub(crate) use context::{ContextName, context_url};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
@@ -44,13 +46,12 @@ pub(crate) fn key_prefix(text: &str) -> Result<String, ValueError> {
     Ok(text.to_owned())
 }
 
-/// Parses the name of a worker in logs and metrics.
+/// Parses the name of a worker.
 pub(crate) fn worker_id(text: &str) -> Result<String, ValueError> {
-    let allowed = |c: char| c.is_ascii_graphic();
-    if text.is_empty() || text.len() > 100 || !text.chars().all(allowed) {
+    if WorkerName::clean(text).is_none_or(|name| name.as_str() != text) {
         return Err(ValueError::new(
             "it is not a name",
-            "use 1 to 100 printable ASCII characters without spaces",
+            "use 1 to 64 letters, digits and the characters . _ : / @ -",
         ));
     }
     Ok(text.to_owned())

@@ -7,6 +7,7 @@ mod dead_letters;
 mod event_log;
 pub(crate) mod list;
 mod mutation;
+mod operations;
 mod query;
 mod queue;
 pub(crate) mod scalars;
@@ -27,6 +28,7 @@ use self::bulk::BulkMutation;
 use self::dead_letters::DeadLetterMutation;
 use self::event_log::EventLogQuery;
 use self::mutation::OrderMutation;
+use self::operations::OperationsQuery;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
@@ -37,7 +39,7 @@ use crate::services::Services;
 
 /// Queries.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, WebhookQuery, AccessQuery);
+pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, WebhookQuery, AccessQuery, OperationsQuery);
 
 /// Mutations.
 #[derive(MergedObject, Default)]

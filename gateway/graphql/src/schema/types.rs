@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
 
-use domain::Scope;
 use domain::waiting::Waiting;
+use domain::{Scope, WorkerName};
 
 use crate::errors::{bad_input, to_graphql_error};
 use crate::schema::scalars::{DateTime, Decimal};
@@ -175,6 +175,11 @@ impl Order {
         self.0.error_class.as_deref()
     }
 
+    /// Worker of the latest attempt; null if it has stated no name.
+    async fn worker(&self) -> Option<&str> {
+        self.0.worker.as_ref().map(WorkerName::as_str)
+    }
+
     /// Time of creation.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.created_at)
@@ -295,6 +300,11 @@ impl OrderStatusEvent {
     /// Error class, such as `http_503`; null if the event is not a failure.
     async fn error_class(&self) -> Option<&str> {
         self.0.error_class.as_deref()
+    }
+
+    /// Worker that started the attempt; null for events that are no start.
+    async fn worker(&self) -> Option<&str> {
+        self.0.worker.as_ref().map(WorkerName::as_str)
     }
 }
 

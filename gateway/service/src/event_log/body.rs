@@ -119,6 +119,7 @@ mod tests {
             attempt: 1,
             reason: None,
             error_class: None,
+            worker: None,
             occurred_at: at,
         };
         let start = concat!(

@@ -1,7 +1,7 @@
 //! Cancels orders, and carries out what workers and dispatch report about attempts.
 
 use domain::transition::Command;
-use domain::{LeaseToken, Order, OrderId, Outcome, Principal, Scope};
+use domain::{LeaseToken, Order, OrderId, Outcome, Principal, Scope, WorkerName};
 use gateway_store::CommandOutcome;
 
 use super::actor::Actor;
@@ -27,7 +27,7 @@ impl Orders {
         self.change(principal, id, Command::Cancel { reason, requester }).await
     }
 
-    /// Starts attempts. The same lease returns the same order again.
+    /// Starts attempts of a worker. The same lease returns the same order again.
     ///
     /// # Errors
     /// For all: [`Error::Forbidden`] without `work`, and [`Error::Unavailable`]. For one: [`Error::NotFound`] and
@@ -35,11 +35,11 @@ impl Orders {
     pub async fn start_attempts(
         &self,
         principal: &Principal,
+        worker: Option<&WorkerName>,
         leases: &[(OrderId, LeaseToken)],
     ) -> Result<Vec<Result<Order, Error>>, Error> {
         principal.require(Scope::Work)?;
-        let commands = leases.iter().map(|(id, lease)| (*id, Command::start(*lease))).collect();
-        self.apply(principal, commands, answers::expect_order).await
+        self.apply(principal, starts(worker, leases, usize::MAX), answers::expect_order).await
     }
 
     /// Starts attempts of orders of at most `max_bytes` ([`Order::approximate_bytes`]); larger orders stay as they
@@ -50,12 +50,12 @@ impl Orders {
     pub async fn start_attempts_up_to(
         &self,
         principal: &Principal,
+        worker: Option<&WorkerName>,
         leases: &[(OrderId, LeaseToken)],
         max_bytes: usize,
     ) -> Result<Vec<Result<StartOutcome, Error>>, Error> {
         principal.require(Scope::Work)?;
-        let start = |(id, lease): &(OrderId, LeaseToken)| (*id, Command::Start { lease: *lease, max_bytes });
-        self.apply(principal, leases.iter().map(start).collect(), answers::expect_started).await
+        self.apply(principal, starts(worker, leases, max_bytes), answers::expect_started).await
     }
 
     /// Renews leases.
@@ -96,4 +96,13 @@ impl Orders {
             self.submit(commands, |_, applied| Ok(matches!(applied, CommandOutcome::Changed { .. }))).await?;
         Ok(answers.iter().filter(|answer| matches!(answer, Ok(true))).count())
     }
+}
+
+fn starts(
+    worker: Option<&WorkerName>,
+    leases: &[(OrderId, LeaseToken)],
+    max_bytes: usize,
+) -> Vec<(OrderId, Command)> {
+    let start = |lease: LeaseToken| Command::Start { lease, max_bytes, worker: worker.cloned() };
+    leases.iter().map(|(id, lease)| (*id, start(*lease))).collect()
 }

@@ -12,9 +12,11 @@ use domain::transition::{Command, Rules};
 use domain::{OrderEvent, OrderId, Status};
 use tokio::time::Instant;
 
+use crate::attempt_metrics;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::publisher::Publisher;
+use crate::signals::Signals;
 use gateway_store::{Cause, CommandOutcome, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
 
@@ -29,15 +31,18 @@ pub(super) async fn flush_commands(
     rules: Rules,
     direct_enqueue: DirectEnqueue,
     publisher: Publisher,
+    signals: Signals,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<CommandOutcome, Error>> {
     let results = apply_and_park(&store, rules, commands).await;
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
         direct_enqueue.health.record_write(Err(error));
     }
-    let mut events = Vec::new();
+    let (mut events, mut times) = (Vec::new(), Vec::new());
     for applied in results.iter().flatten() {
-        if let CommandOutcome::Changed { event, error_class, .. } = applied {
+        if let CommandOutcome::Changed { event, order, error_class, elapsed } = applied {
+            attempt_metrics::record(event, order.as_deref(), *elapsed);
+            times.push(*elapsed);
             match event.status {
                 Status::Processing => direct_enqueue.wake.started(),
                 Status::Pending => direct_enqueue.wake.due(),
@@ -56,6 +61,7 @@ pub(super) async fn flush_commands(
             metrics::counter!("orders_transitions_total", "status" => status.as_str()).increment(count);
         }
     }
+    signals.record(events.iter().map(Arc::as_ref).zip(times));
     publisher.publish(events);
     results
 }
@@ -189,12 +195,7 @@ mod tests {
     }
 
     fn starts(count: u8) -> Arc<[(OrderId, Command)]> {
-        let command = |n| {
-            (
-                OrderId::from_bytes([n; 16]),
-                Command::Start { lease: LeaseToken::random(), max_bytes: usize::MAX },
-            )
-        };
+        let command = |n| (OrderId::from_bytes([n; 16]), Command::start(LeaseToken::random()));
         (0..count).map(command).collect()
     }
 

@@ -11,12 +11,14 @@ use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::group_commit::FlushAttempt;
 use crate::publisher::Publisher;
+use crate::signals::Signals;
 
 /// Writes a batch of creates, and reports the new orders to dispatch, subscribers and metrics.
 pub(super) async fn flush_creates(
     store: Store,
     direct_enqueue: DirectEnqueue,
     publisher: Publisher,
+    signals: Signals,
     creations: Arc<[CreateRequest]>,
     attempt: FlushAttempt,
 ) -> Vec<Result<InsertOutcome, Error>> {
@@ -57,6 +59,7 @@ pub(super) async fn flush_creates(
     }
     let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
     metrics::counter!("orders_created_total").increment(events.len() as u64);
+    signals.record(events.iter().map(|event| (&**event, None)));
     publisher.publish(events);
     results
 }

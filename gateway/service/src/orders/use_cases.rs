@@ -13,6 +13,7 @@ use crate::group_commit::{GroupCommit, GroupCommitLimits, SubmitError};
 use crate::health_monitor::HealthMonitor;
 use crate::installation_keys::InstallationKeys;
 use crate::publisher::Publisher;
+use crate::signals::Signals;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ impl Orders {
         config: &Arc<Config>,
         direct_enqueue: &DirectEnqueue,
         publisher: &Publisher,
+        signals: &Signals,
         tasks: &TaskTracker,
     ) -> Self {
         let limits = GroupCommitLimits {
@@ -50,22 +52,23 @@ impl Orders {
             }
         };
         let creations = {
-            let (store, direct_enqueue, publisher) =
-                (store.clone(), direct_enqueue.clone(), publisher.clone());
+            let (store, direct_enqueue, publisher, signals) =
+                (store.clone(), direct_enqueue.clone(), publisher.clone(), signals.clone());
             let rows = |creation: &CreateRequest| creation.orders.len();
             GroupCommit::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
                 create_batch::flush_creates(
                     store.clone(),
                     direct_enqueue.clone(),
                     publisher.clone(),
+                    signals.clone(),
                     creations,
                     attempt,
                 )
             })
         };
         let transitions = {
-            let (store, direct_enqueue, publisher) =
-                (store.clone(), direct_enqueue.clone(), publisher.clone());
+            let (store, direct_enqueue, publisher, signals) =
+                (store.clone(), direct_enqueue.clone(), publisher.clone(), signals.clone());
             let rules = config.rules;
             GroupCommit::start(
                 limits,
@@ -79,6 +82,7 @@ impl Orders {
                         rules,
                         direct_enqueue.clone(),
                         publisher.clone(),
+                        signals.clone(),
                         commands,
                     )
                 },

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::transition::{CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, OrderState};
-use domain::{LeaseToken, OrderEvent, OrderId, Status, Timestamp};
+use domain::{LeaseToken, OrderEvent, OrderId, Status, Timestamp, WorkerName};
 
 use crate::connection::Connection;
 use crate::rows::{DispatchState, LockedRow};
@@ -84,6 +84,8 @@ struct Update {
     not_before: Option<Timestamp>,
     reason: Option<String>,
     error_class: Option<String>,
+    /// The worker of a start.
+    worker: Option<WorkerName>,
     updated_at: Timestamp,
 }
 
@@ -105,6 +107,7 @@ impl Changes {
         &mut self,
         locked: &mut LockedRow,
         change: Change,
+        worker: Option<WorkerName>,
         condition: Condition,
         now: Timestamp,
     ) -> OrderEvent {
@@ -128,6 +131,7 @@ impl Changes {
             attempt: change.attempt,
             reason: change.reason.clone(),
             error_class: change.error_class.clone(),
+            worker: worker.clone(),
             occurred_at: at,
         };
         let update = Update {
@@ -142,6 +146,7 @@ impl Changes {
             not_before: differs(not_before, state.not_before),
             reason: change.reason,
             error_class: change.error_class,
+            worker,
             updated_at: at,
         };
         locked.state = OrderState {
@@ -242,6 +247,9 @@ impl Update {
         }
         if let Some(not_before) = self.not_before {
             sql.push(", not_before = ?").bind(not_before.as_micros());
+        }
+        if self.status == Status::Processing {
+            sql.push(", worker = ?").bind(self.worker.as_ref().map(WorkerName::as_str));
         }
         sql.push(
             ", stage = ?, due_at = ?, held_until = ?, reason = ?, error_class = ?, updated_at = ? \

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
+use domain::MAX_WORKER_NAME;
 use processor::OrderHandler;
 use processor::handlers::{Secret, Simulate, Webhook};
 
@@ -162,6 +163,7 @@ impl WorkArgs {
     ) -> processor::Config {
         processor::Config {
             worker_id: self.worker_id.clone().unwrap_or_else(default_worker_id),
+            host: host_name(),
             gateway_urls,
             concurrency: self.concurrency,
             attempt_timeout: self.attempt_timeout,
@@ -249,8 +251,16 @@ impl WorkArgs {
 
 /// Returns a name that is unique among the workers of an installation: the host and the process id.
 fn default_worker_id() -> String {
+    let host = host_name();
+    let host = if host.is_empty() { "processor" } else { &host };
+    let process = format!("-{}", std::process::id());
+    let host: String = host.chars().take(MAX_WORKER_NAME - process.len()).collect();
+    host + &process
+}
+
+/// Returns the name of this host; empty if it is unknown.
+fn host_name() -> String {
     let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = from_kernel().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    let host = if host.trim().is_empty() { "processor" } else { host.trim() };
-    format!("{host}-{}", std::process::id())
+    host.trim().to_owned()
 }
