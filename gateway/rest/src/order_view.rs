@@ -409,7 +409,7 @@ mod tests {
                 r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
                 r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
                 r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"waitsFor":"worker","nextAttemptAt":null,"reason":null,"errorClass":null,"#,
-                r#""createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
+                r#""worker":null,"createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
             )
         );
     }
