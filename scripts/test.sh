@@ -28,6 +28,7 @@ missing_packages() {
   node_is_new_enough || echo nodejs
   have npm || echo npm
   have python3 || echo python3
+  have promtool || echo prometheus
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   have cc || printf '%s\n' gcc libc6-dev
   have setpriv && have setsid || echo util-linux
@@ -55,6 +56,7 @@ apt_install() (
   if have systemctl; then
     case " $* " in *" mariadb-server "*) "${as_root[@]}" systemctl disable mariadb ;; esac
     case " $* " in *" redis-server "*) "${as_root[@]}" systemctl disable redis-server ;; esac
+    case " $* " in *" prometheus "*) "${as_root[@]}" systemctl disable prometheus ;; esac
   fi >/dev/null 2>&1 || true
 )
 

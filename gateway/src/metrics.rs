@@ -2,6 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
+use domain::Status;
 use gateway_store::Cause;
 
 /// What a metric measures.
@@ -16,7 +17,14 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 61] = [
+const METRICS: [(&str, Kind, &str); 67] = [
+    (
+        "orders_batch_entries_total",
+        Counter,
+        "Creates and commands that were carried out in batches, by kind: create or command.",
+    ),
+    ("orders_batches_total", Counter, "Batches, each of which is a transaction, by kind: create or command."),
+    ("orders_build_info", Gauge(Unit::Count), "1, with the version of the program as a label."),
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
     (
         "orders_attempt_duration_seconds",
@@ -51,8 +59,19 @@ const METRICS: [(&str, Kind, &str); 61] = [
         Counter,
         "Steps of the database's clock, by direction: back or forward.",
     ),
+    (
+        "orders_database_connections",
+        Gauge(Unit::Count),
+        "Connections to the database, by pool (readers, writers or searches) and state (idle or used).",
+    ),
+    (
+        "orders_database_transaction_duration_seconds",
+        Histogram,
+        "Time of a transaction that writes, from the wait for its connection to its COMMIT, with its repetitions.",
+    ),
     ("orders_database_statements_total", Counter, "SQL statements sent to the database."),
     ("orders_database_transaction_retries_total", Counter, "Transactions retried after a conflict."),
+    ("orders_dispatch_duration_seconds", Histogram, "Time of a pass of dispatch over the due orders."),
     ("orders_enqueued_total", Counter, "Jobs pushed to the queue, including repeated pushes of an order."),
     (
         "orders_event_log_unnumbered",
@@ -241,7 +260,33 @@ fn describe() {
             Histogram => describe_histogram!(name, Unit::Seconds, help),
         }
     }
-    // Metrics that alerts compare exist from the start.
+    // Metrics exist from the start, so that a rate has a first value.
+    for counter in [
+        metrics::counter!("orders_bus_events_dropped_total"),
+        metrics::counter!("orders_bus_publish_errors_total"),
+        metrics::counter!("orders_created_total"),
+        metrics::counter!("orders_database_statements_total"),
+        metrics::counter!("orders_database_transaction_retries_total"),
+        metrics::counter!("orders_enqueued_total"),
+        metrics::counter!("orders_event_log_numbered_total"),
+        metrics::counter!("orders_events_recovered_total"),
+        metrics::counter!("orders_graphql_events_sent_total"),
+        metrics::counter!("orders_leases_expired_total"),
+        metrics::counter!("orders_pruned_total"),
+        metrics::counter!("orders_searches_rejected_total"),
+    ] {
+        counter.absolute(0);
+    }
+    for status in Status::ALL {
+        metrics::counter!("orders_transitions_total", "status" => status.as_str()).absolute(0);
+    }
+    for kind in ["create", "command"] {
+        metrics::counter!("orders_batches_total", "kind" => kind).absolute(0);
+        metrics::counter!("orders_batch_entries_total", "kind" => kind).absolute(0);
+    }
+    metrics::gauge!("orders_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    drop(metrics::histogram!("orders_database_transaction_duration_seconds"));
+    drop(metrics::histogram!("orders_dispatch_duration_seconds"));
     metrics::gauge!("orders_parked").set(0.0);
     metrics::gauge!("orders_database_clock_step_seconds").set(0.0);
     metrics::counter!("orders_webhook_events_missed_total").absolute(0);

@@ -4,6 +4,7 @@ use domain::Outcome;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 const RUNNING: &str = "orders_processor_running";
+const SLOTS: &str = "orders_processor_slots";
 const STARTED: &str = "orders_processor_attempts_started_total";
 const FINISHED: &str = "orders_processor_attempts_finished_total";
 const REJECTED: &str = "orders_processor_reports_rejected_total";
@@ -11,8 +12,9 @@ const RECONNECTS: &str = "orders_processor_reconnects_total";
 const QUEUE_ERRORS: &str = "orders_processor_queue_errors_total";
 
 /// The name, type and help of every metric.
-pub(crate) const METRICS: [(&str, &str, &str); 6] = [
+pub(crate) const METRICS: [(&str, &str, &str); 7] = [
     (RUNNING, "gauge", "Attempts whose handler is running."),
+    (SLOTS, "gauge", "Slots for attempts, by state: busy or free."),
     (STARTED, "counter", "Attempts started."),
     (FINISHED, "counter", "Attempts finished in this process, by outcome; abandoned ones are not reported."),
     (REJECTED, "counter", "Reports rejected by the gateway because their lease had expired."),
@@ -34,6 +36,10 @@ pub(crate) fn describe() {
 #[derive(Clone)]
 pub(crate) struct AttemptMetrics {
     running: Gauge,
+    busy: Gauge,
+    free: Gauge,
+    /// The number of all slots.
+    slots: usize,
     started: Counter,
     completed: Counter,
     retry: Counter,
@@ -43,10 +49,13 @@ pub(crate) struct AttemptMetrics {
 }
 
 impl AttemptMetrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         let finished = |outcome: &'static str| counter!(FINISHED, "outcome" => outcome);
         Self {
             running: gauge!(RUNNING),
+            busy: gauge!(SLOTS, "state" => "busy"),
+            free: gauge!(SLOTS, "state" => "free"),
+            slots,
             started: counter!(STARTED),
             completed: finished("completed"),
             retry: finished("retry"),
@@ -59,6 +68,8 @@ impl AttemptMetrics {
     pub(crate) fn set_running(&self, running: usize) {
         // Exact up to 2^53.
         self.running.set(running as f64);
+        self.busy.set(running as f64);
+        self.free.set(self.slots.saturating_sub(running) as f64);
     }
 
     pub(crate) fn count_started(&self) {

@@ -318,7 +318,7 @@ mod tests {
     fn prefetch_is_the_number_of_handlers_that_end_during_a_start() {
         let millis = Duration::from_millis;
         let prefetch = |handler, start| {
-            let mut slots = Slots::new(Arc::new(NoOp), 64, millis(1_000), AttemptMetrics::new());
+            let mut slots = Slots::new(Arc::new(NoOp), 64, millis(1_000), AttemptMetrics::new(64));
             (slots.handler_duration, slots.start_duration) = (handler, start);
             slots.prefetch()
         };
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn slow_start_does_not_increase_the_prefetch() {
-        let mut slots = Slots::new(Arc::new(NoOp), 64, Duration::from_secs(1), AttemptMetrics::new());
+        let mut slots = Slots::new(Arc::new(NoOp), 64, Duration::from_secs(1), AttemptMetrics::new(64));
         slots.handler_duration = Some(Duration::from_secs(1));
         slots.record_start(Duration::from_secs(10));
         assert_eq!(slots.prefetch(), 6);

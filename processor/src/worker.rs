@@ -103,7 +103,8 @@ type PullResult = Result<Vec<Job>, broker::Error>;
 
 impl Worker {
     pub(crate) fn new(config: Config, gateways: Gateways, handler: Arc<dyn OrderHandler>) -> Self {
-        let metrics = AttemptMetrics::new();
+        let metrics = AttemptMetrics::new(config.concurrency);
+        metrics.set_running(0);
         Self {
             client: GatewayClient::new(gateways, config.response_timeout),
             slots: Slots::new(handler, config.concurrency, config.attempt_timeout, metrics.clone()),

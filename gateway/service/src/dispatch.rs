@@ -113,7 +113,9 @@ impl Dispatch {
                 let pause = self.scan_expired(&mut scan).await;
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
+            let begun = Instant::now();
             let pass = self.enqueue_ready(&mut tenants).await;
+            metrics::histogram!("orders_dispatch_duration_seconds").record(begun.elapsed());
             if !matches!(pass, Ok(PassOutcome::Idle)) {
                 self.capacity.close();
             }

@@ -225,6 +225,7 @@ impl HealthMonitor {
             let look = self.0.look.notified();
             self.0.failed.flush();
             let round = async {
+                self.count_connections();
                 self.try_write().await;
                 self.meet_others().await;
                 let paused = self.0.store.paused().await;
@@ -289,6 +290,15 @@ impl HealthMonitor {
                 "gateways with different databases use the same Redis prefix, so their workers take each other's jobs and \
                  orders wait: give each installation a prefix with --redis-prefix (ORDERS_REDIS_PREFIX)"
             );
+        }
+    }
+
+    fn count_connections(&self) {
+        for (pool, open, idle) in self.0.store.connections() {
+            for (state, count) in [("idle", idle), ("used", open.saturating_sub(idle))] {
+                metrics::gauge!("orders_database_connections", "pool" => pool, "state" => state)
+                    .set(count as f64);
+            }
         }
     }
 

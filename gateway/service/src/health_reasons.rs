@@ -371,7 +371,8 @@ mod tests {
         let page = include_str!("../../../docs/operate/runbooks.md");
         let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         let codes: Vec<_> = HealthCode::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(headings, codes);
+        // The runbooks of alerts follow.
+        assert_eq!(headings[..codes.len()], codes);
     }
 
     #[test]

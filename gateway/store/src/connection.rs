@@ -35,6 +35,14 @@ impl Pool {
         }
     }
 
+    /// Returns the number of open connections, and of those that are idle.
+    pub(super) fn count(&self) -> (usize, usize) {
+        match self {
+            Self::MySql(pool) => (pool.size() as usize, pool.num_idle()),
+            Self::Sqlite(pool) => (pool.size() as usize, pool.num_idle()),
+        }
+    }
+
     /// Closes the connections that are idle.
     pub(super) fn close_idle(&self) {
         std::iter::from_fn(|| self.try_acquire()).for_each(Connection::discard);

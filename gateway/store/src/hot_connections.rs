@@ -45,6 +45,12 @@ impl HotConnections {
         &self.pool
     }
 
+    /// Returns the number of open connections, and of those that are idle.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let (open, idle) = self.pool.count();
+        (open, (idle + self.lock().connections.len()).min(open))
+    }
+
     /// Returns the generation of connections that are acquired from now on.
     pub(super) fn generation(&self) -> Generation {
         Generation(self.generation.load(Ordering::Relaxed))

@@ -191,6 +191,16 @@ impl Store {
         self.inner.statements.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of open connections of each pool, and of those that are idle.
+    pub fn connections(&self) -> [(&'static str, usize, usize); 3] {
+        let named = |name, (open, idle)| (name, open, idle);
+        [
+            named("readers", self.inner.readers.count()),
+            named("writers", self.inner.writers.count()),
+            named("searches", self.inner.lane.pool.count()),
+        ]
+    }
+
     /// Closes every connection after its present work.
     pub async fn close(&self) {
         if let Some(numbering) = &self.inner.numbering {

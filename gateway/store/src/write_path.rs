@@ -33,6 +33,7 @@ impl Store {
         work: impl for<'c> Fn(&'c mut Connection) -> Work<'c, T> + Send + Sync,
     ) -> Result<T, Error> {
         let mut tries = 0;
+        let begun = Instant::now();
         loop {
             tries += 1;
             match self.try_write(connections, &work).await {
@@ -43,6 +44,8 @@ impl Store {
                     tokio::time::sleep(Duration::from_millis(jitter)).await;
                 }
                 result => {
+                    metrics::histogram!("orders_database_transaction_duration_seconds")
+                        .record(begun.elapsed());
                     let outage = result.as_ref().is_err_and(Error::is_outage);
                     self.inner.unhealthy.store(outage, Ordering::Relaxed);
                     self.count_answer(&result);

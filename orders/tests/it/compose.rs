@@ -28,7 +28,10 @@ fn services_have_limits_and_passwords() {
         .expect("the file is there");
     let shared = file.split("\nservices:\n").next().expect("the file begins with the shared part");
     let services = services(&file);
-    assert_eq!(services.keys().copied().collect::<Vec<_>>(), ["gateway", "mysql", "processor", "redis"]);
+    assert_eq!(
+        services.keys().copied().collect::<Vec<_>>(),
+        ["gateway", "grafana", "mysql", "processor", "prometheus", "redis"]
+    );
     for (name, lines) in &services {
         let has = |setting: &str| {
             let own = lines.iter().any(|line| line.starts_with(setting));
@@ -37,13 +40,13 @@ fn services_have_limits_and_passwords() {
         for setting in ["mem_limit:", "pids_limit:", "networks:", "restart:"] {
             assert!(has(setting), "{name} has no {setting}");
         }
-        // Only the gateway is published, and only on loopback.
+        // Only the gateway and Grafana are published, and only on loopback.
         let ports: Vec<_> =
             lines.iter().filter(|line| line.starts_with("- \"") && line.contains(":3000")).collect();
-        assert_eq!(ports.is_empty(), *name != "gateway", "{name}");
+        assert_eq!(ports.is_empty(), !["gateway", "grafana"].contains(name), "{name}");
         assert!(ports.iter().all(|port| port.starts_with("- \"127.0.0.1:")), "{name}");
     }
-    for name in ["mysql", "redis"] {
+    for name in ["mysql", "prometheus", "redis"] {
         assert!(services[name].contains(&"networks: [back]"), "{name} can be reached from outside");
     }
     assert!(services["gateway"].contains(&"ORDERS_AUTH: keys"), "the gateway is open to the network");

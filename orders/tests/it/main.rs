@@ -46,6 +46,7 @@ mod import_cycles;
 mod keys;
 mod links;
 mod metrics;
+mod monitoring;
 mod open_files;
 mod openapi;
 mod operator_commands;

@@ -5,7 +5,10 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, eventually};
 
 /// Gauges that count, and therefore have no unit.
-const DIMENSIONLESS: [&str; 19] = [
+const DIMENSIONLESS: [&str; 22] = [
+    "orders_build_info",
+    "orders_database_connections",
+    "orders_processor_slots",
     "orders_event_log_events",
     "orders_event_log_unnumbered",
     "orders_webhook_endpoints",

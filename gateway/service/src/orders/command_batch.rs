@@ -34,6 +34,8 @@ pub(super) async fn flush_commands(
     signals: Signals,
     commands: Arc<[(OrderId, Command)]>,
 ) -> Vec<Result<CommandOutcome, Error>> {
+    metrics::counter!("orders_batches_total", "kind" => "command").increment(1);
+    metrics::counter!("orders_batch_entries_total", "kind" => "command").increment(commands.len() as u64);
     let results = apply_and_park(&store, rules, commands).await;
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
         direct_enqueue.health.record_write(Err(error));

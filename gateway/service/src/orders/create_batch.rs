@@ -59,6 +59,8 @@ pub(super) async fn flush_creates(
     }
     let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
     metrics::counter!("orders_created_total").increment(events.len() as u64);
+    metrics::counter!("orders_batches_total", "kind" => "create").increment(1);
+    metrics::counter!("orders_batch_entries_total", "kind" => "create").increment(creations.len() as u64);
     signals.record(events.iter().map(|event| (&**event, None)));
     publisher.publish(events);
     results
