@@ -36,6 +36,10 @@ pub(super) struct QueueView {
     /// `counts.limit` means that number or more; null if the database cannot count them at present.
     #[schema(required)]
     length: Option<u32>,
+    /// Age in seconds of the oldest order that is ready to be started, measured within the last 30 s; 0 without one. Null if
+    /// it is not measured yet, and for callers of one tenant.
+    #[schema(required, example = 0.4)]
+    oldest_ready_seconds: Option<f64>,
     /// Number of jobs in the queue. An order can have several jobs, and most orders of a long backlog have
     /// none yet. Null if the queue is unreachable.
     #[schema(required)]
@@ -181,10 +185,18 @@ async fn view(state: &RestState, principal: &Principal, pause: Option<Pause>) ->
         paused_until: pause.as_ref().and_then(|pause| pause.until),
         paused_by: pause.and_then(|pause| pause.by),
         length: counts.map(|counts| counts.ready),
+        oldest_ready_seconds: oldest_ready_seconds(state, principal),
         jobs: state.queue.len().await.ok(),
         workers: state.health.workers(),
         counts: counts.map(CountsView::from),
     }
+}
+
+fn oldest_ready_seconds(state: &RestState, principal: &Principal) -> Option<f64> {
+    let measured = state.health.measured();
+    // The measurement concerns the orders of all tenants.
+    let ready = measured.ready.filter(|_| principal.all_tenants)?;
+    Some(if ready == 0 { 0.0 } else { measured.oldest.unwrap_or_default().as_secs_f64() })
 }
 
 #[cfg(test)]

@@ -48,6 +48,14 @@ impl OrderQueue {
         Some(i32::try_from(counts.ready).unwrap_or(i32::MAX))
     }
 
+    /// Age in seconds of the oldest order that is ready to be started, measured within the last 30 s; 0
+    /// without one. Null if it is not measured yet, and for callers of one tenant.
+    async fn oldest_ready_seconds(&self, ctx: &Context<'_>) -> Option<f64> {
+        let measured = ctx.data_unchecked::<Arc<Services>>().health.measured();
+        let ready = measured.ready.filter(|_| caller(ctx).all_tenants)?;
+        Some(if ready == 0 { 0.0 } else { measured.oldest.unwrap_or_default().as_secs_f64() })
+    }
+
     /// Number of jobs in the queue. An order can have several jobs, and most orders of a long backlog
     /// have none yet. Null if the queue is unreachable.
     async fn jobs(&self, ctx: &Context<'_>) -> Option<i32> {
