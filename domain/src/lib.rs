@@ -46,6 +46,7 @@ pub mod priority;
 pub mod query;
 mod quota;
 mod rate;
+mod reason;
 mod requester;
 pub mod retry;
 mod scope;
@@ -78,6 +79,7 @@ pub use quota::{
     LimitOwner, Limits, MAX_STREAM_LIMIT, Quota, Quotas, RateExceeded, Shares, StreamPermit, StreamsExceeded,
 };
 pub use rate::{Cost, MAX_BURST, MAX_RATE, MAX_SHARES, Rate, RateLimiter, RateState};
+pub use reason::{ReasonPattern, normalize as normalize_reason};
 pub use requester::Requester;
 pub use retry::{Backoff, RetryPolicy};
 pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use crate::money::{Currency, Money};
 use crate::order::Order;
 use crate::order_id::OrderId;
+use crate::reason::ReasonPattern;
 use crate::status::Status;
 use crate::strings;
 use crate::timestamp::Timestamp;
@@ -25,6 +26,8 @@ pub struct Filter {
     pub external_reference: Option<String>,
     /// Error class, exact match.
     pub error_class: Option<String>,
+    /// A pattern of the reason of the latest event.
+    pub reason: Option<ReasonPattern>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,
     /// Created before this time.
@@ -43,10 +46,11 @@ pub struct Filter {
 const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
 
 /// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
-pub const FILTER_FIELDS: [&str; 9] = [
+pub const FILTER_FIELDS: [&str; 10] = [
     "customer",
     "externalReference",
     "errorClass",
+    "reason",
     "itemContains",
     "currency",
     "totalFrom",
@@ -66,6 +70,8 @@ pub struct RawFilter {
     pub external_reference: Option<String>,
     /// Exactly this error class.
     pub error_class: Option<String>,
+    /// A pattern of the reason.
+    pub reason: Option<String>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,
     /// Created before this time.
@@ -108,6 +114,13 @@ impl RawFilter {
                 add(name, message);
             }
         }
+        let reason = match self.reason.as_deref().map(ReasonPattern::parse).transpose() {
+            Ok(reason) => reason,
+            Err(message) => {
+                add("reason", message);
+                None
+            }
+        };
         let named = self.currency.as_deref().map(str::parse::<Currency>);
         // An amount cannot be parsed without its currency.
         let amounts_in = match &named {
@@ -143,6 +156,7 @@ impl RawFilter {
             customer: self.customer,
             external_reference: self.external_reference,
             error_class: self.error_class,
+            reason,
             created_from: self.created_from,
             created_before: self.created_before,
             currency,
@@ -263,6 +277,7 @@ mod tests {
             customer: long(201),
             external_reference: Some(String::new()),
             error_class: long(65),
+            reason: long(501),
             total_from: Some("-1".to_owned()),
             total_to: Some("1.999".to_owned()),
             item_contains: long(201),
@@ -272,7 +287,7 @@ mod tests {
             let problems = raw_filter.check(Sort::default(), Currency::USD).unwrap_err();
             problems.into_iter().map(|problem| problem.name).collect()
         };
-        let texts = ["customer", "externalReference", "errorClass", "itemContains"];
+        let texts = ["customer", "externalReference", "errorClass", "itemContains", "reason"];
         assert_eq!(names(raw_filter.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
         let nowhere = RawFilter { currency: Some("EURO".to_owned()), ..raw_filter };
         assert_eq!(names(nowhere), [&texts[..], &["currency"]].concat());

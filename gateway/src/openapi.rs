@@ -184,6 +184,7 @@ mod tests {
                 "get /api-keys",
                 "get /audit-log",
                 "get /dead-letters",
+                "get /dead-letters/groups",
                 "get /events",
                 "get /health",
                 "get /healthz",

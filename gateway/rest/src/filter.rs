@@ -4,7 +4,7 @@ use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
 use domain::{Currency, Status, Timestamp};
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::schema::{self, CurrencyCode, DecimalText};
 use gateway_http::json::{Decoder, Object, Pointer};
@@ -28,6 +28,12 @@ pub(super) struct FilterParams {
     #[schema(min_length = 1, max_length = 64)]
     #[param(min_length = 1, max_length = 64)]
     error_class: Option<String>,
+    /// Pattern of the reason of the latest event. Without `**` it selects the reasons with the same normal form: the
+    /// `reason` of a group of dead letters. `**` stands for any characters. An empty pattern selects orders without
+    /// a reason.
+    #[schema(schema_with = reason)]
+    #[param(inline, value_type = Option<ReasonPatternText>)]
+    reason: Option<String>,
     /// Substring of the name of a line item. Case-insensitive; no wildcards.
     #[schema(min_length = 1, max_length = 200)]
     #[param(min_length = 1, max_length = 200)]
@@ -52,6 +58,29 @@ pub(super) struct FilterParams {
     #[schema(format = DateTime)]
     #[param(format = DateTime)]
     created_before: Option<String>,
+}
+
+/// The schema of a pattern of reasons, for the documentation.
+struct ReasonPatternText;
+
+impl PartialSchema for ReasonPatternText {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({"type": "string", "maxLength": 500, "pattern": OPTIONAL_TEXT}))
+    }
+}
+
+impl ToSchema for ReasonPatternText {}
+
+/// Pattern of a string that is empty or [`schema::TEXT`].
+const OPTIONAL_TEXT: &str = "^([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*)?$";
+
+fn reason() -> RefOr<Schema> {
+    schema::of(serde_json::json!({
+        "type": ["string", "null"], "maxLength": 500, "pattern": OPTIONAL_TEXT, "example": "HTTP 503 from host-*",
+        "description": "Pattern of the reason of the latest event. Without `**` it selects the reasons with the same \
+            normal form: the `reason` of a group of dead letters. `**` stands for any characters. An empty pattern \
+            selects orders without a reason.",
+    }))
 }
 
 fn currency() -> RefOr<Schema> {
@@ -105,6 +134,7 @@ fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_cur
         customer: source.text("customer"),
         external_reference: source.text("externalReference"),
         error_class: source.text("errorClass"),
+        reason: source.text("reason"),
         item_contains: source.text("itemContains"),
         currency: source.text("currency"),
         total_from: source.amount("totalFrom"),

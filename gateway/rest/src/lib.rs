@@ -12,6 +12,7 @@ mod cache_control;
 mod client;
 mod commands;
 mod create_order;
+mod dead_letter_groups;
 mod dead_letters;
 mod draft;
 mod event_log;
@@ -74,6 +75,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(commands::redrive))
         .routes(routes!(list::dead_letters))
         .routes(routes!(dead_letters::redrive))
+        .routes(routes!(dead_letter_groups::list))
         .routes(routes!(queue::status))
         .routes(routes!(stats::stats))
         .routes(routes!(workers::list))

@@ -91,7 +91,7 @@ impl ListRequest {
         let known: Vec<&str> = PAGE.into_iter().chain(FILTER_FIELDS).chain(status).collect();
         let mut query = Query::new(query, &known);
         let pairs = query.pairs_without(&["after", "before"]);
-        let limit = limit(&mut query);
+        let limit = limit(&mut query, DEFAULT_LIMIT);
         let sort = query.parse("sort").unwrap_or_default();
         let statuses = only.map_or_else(|| statuses(&mut query), |status| vec![status]);
         let filter = filter::from_query(&mut query, statuses, sort, default_currency);
@@ -134,13 +134,14 @@ impl ListRequest {
     }
 }
 
-fn limit(query: &mut Query<'_>) -> u32 {
-    let Some(text) = query.one("limit") else { return DEFAULT_LIMIT };
+/// Parses `limit`, of at most [`MAX_LIMIT`].
+pub(super) fn limit(query: &mut Query<'_>, default: u32) -> u32 {
+    let Some(text) = query.one("limit") else { return default };
     match text.parse() {
         Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
         _ => {
             query.add("limit", format!("must be a whole number from 1 to {MAX_LIMIT}"));
-            DEFAULT_LIMIT
+            default
         }
     }
 }
@@ -299,7 +300,7 @@ mod tests {
     fn links_keep_every_filter() {
         let query = format!(
             "limit=7&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
-             &errorClass=http_503&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
+             &errorClass=http_503&reason=HTTP+*&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
              &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z&after={ID}"
         );
         let list = read(&query).unwrap();

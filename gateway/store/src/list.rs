@@ -2,6 +2,7 @@
 //!
 //! A list that an index serves is one statement. Every other list is a search (see `search`).
 
+mod groups;
 mod query;
 mod reader;
 
@@ -12,6 +13,7 @@ use domain::query::{Filter, Position, Sort};
 use domain::{Order, OrderId, Principal, TenantId};
 use tokio::time::Instant;
 
+pub use self::groups::{DeadLetterGroup, DeadLetterGroups, MAX_GROUPED};
 use self::reader::Reader;
 use super::connection::Connection;
 use super::scan::{Listed, Scan, ScanStart, Scanned};
@@ -104,10 +106,18 @@ impl Store {
         pass: &mut SearchPass,
         work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
+        let way = self.read_path(tenant, &scan.filter, scan.sort, pass).await?;
+        self.searching(way, self.reader(tenant, &scan), work).await
+    }
+
+    async fn searching<T: Send + 'static>(
+        &self,
+        way: ReadPath,
+        reader: Reader,
+        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
+    ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
-        let way = self.read_path(tenant, &scan.filter, scan.sort, pass).await?;
-        let reader = self.reader(tenant, &scan);
         let outcome = match way {
             ReadPath::Indexed => self.read(move |connection| work(reader, connection)).await,
             ReadPath::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,

@@ -47,7 +47,7 @@ impl Store {
         sort: Sort,
         pass: &mut SearchPass,
     ) -> Result<ReadPath, Error> {
-        if filter.item_contains.is_some() || filter.error_class.is_some() {
+        if filter.item_contains.is_some() || filter.error_class.is_some() || filter.reason.is_some() {
             return Ok(ReadPath::Search(self.inner.lane.enter(pass)?));
         }
         if !names_buyer(filter) {
@@ -122,7 +122,7 @@ impl Store {
 
 /// Returns the conditions that the index of the list serves.
 pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
-    let all = Filter { item_contains: None, error_class: None, ..filter.clone() };
+    let all = Filter { item_contains: None, error_class: None, reason: None, ..filter.clone() };
     if names_buyer(filter) {
         // The database filters and sorts the orders of one customer.
         return all;
@@ -137,7 +137,7 @@ pub(super) fn names_buyer(filter: &Filter) -> bool {
     filter.customer.is_some() || filter.external_reference.is_some()
 }
 
-/// What a search compares.
+/// What a search compares: first what most searches need, then the strings of the order, then its line items.
 const COMPARED: &[Column] = &[
     Column::Id,
     Column::Total,
@@ -145,15 +145,20 @@ const COMPARED: &[Column] = &[
     Column::ErrorClass,
     Column::Currency,
     Column::CreatedAt,
+    Column::Reason,
+    Column::Customer,
+    Column::UpdatedAt,
     Column::LineItems,
 ];
+static PLAIN: Selection = Selection::new(COMPARED.split_at(6).0);
+static WITH_STRINGS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
 static WITH_ITEMS: Selection = Selection::new(COMPARED);
-static WITHOUT_ITEMS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
 
 /// The conditions that this process compares.
 pub(super) struct ResidualFilter {
     filter: Filter,
     text: Option<Needle>,
+    with_strings: bool,
     /// A buffer for comparisons.
     space: String,
 }
@@ -161,17 +166,23 @@ pub(super) struct ResidualFilter {
 impl ResidualFilter {
     /// Returns the conditions that no index serves, or `None` when there are none.
     pub(super) fn of(filter: &Filter, sort: Sort) -> Option<Self> {
+        (reduced(filter, sort) != *filter)
+            .then(|| Self { with_strings: filter.reason.is_some(), ..Self::with_strings(filter) })
+    }
+
+    /// Returns all conditions, for a search that also reads the reason, the customer and the time of the last change.
+    pub(super) fn with_strings(filter: &Filter) -> Self {
         let text = filter.item_contains.as_deref().map(Needle::new);
-        (reduced(filter, sort) != *filter).then(|| Self {
-            filter: filter.clone(),
-            text,
-            space: String::new(),
-        })
+        Self { filter: filter.clone(), text, with_strings: true, space: String::new() }
     }
 
     /// Returns the columns that [`Self::matches`] and a position read.
     pub(super) fn columns(&self) -> &'static Selection {
-        if self.text.is_some() { &WITH_ITEMS } else { &WITHOUT_ITEMS }
+        match (&self.text, self.with_strings) {
+            (Some(_), _) => &WITH_ITEMS,
+            (None, true) => &WITH_STRINGS,
+            (None, false) => &PLAIN,
+        }
     }
 
     /// Returns whether an order matches all conditions.
@@ -198,6 +209,11 @@ impl ResidualFilter {
         let created = row.time(Column::CreatedAt)?;
         if filter.created_from.is_some_and(|from| created < from)
             || filter.created_before.is_some_and(|before| created >= before)
+        {
+            return Ok(false);
+        }
+        if let Some(pattern) = &filter.reason
+            && !pattern.matches(row.get(Column::Reason)?)
         {
             return Ok(false);
         }
@@ -266,7 +282,7 @@ mod tests {
     fn the_limits_are_documented() {
         use limits_page::{row, time};
         row(
-            "concurrent searches: lists and redrives by `itemContains` or `errorClass`, and other filters without an index",
+            "concurrent searches: lists and redrives by `itemContains`, `errorClass` or `reason`, groups of dead letters, and other filters without an index",
             &crate::SEARCHES.to_string(),
         );
         row("timeout of a search", &time(super::super::Options::default().deadline * 3 / 4));

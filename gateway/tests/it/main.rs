@@ -20,6 +20,8 @@ mod counts;
 #[cfg(test)]
 mod database_errors;
 #[cfg(test)]
+mod dead_letter_groups;
+#[cfg(test)]
 mod defective_rows;
 #[cfg(test)]
 mod dispatch;

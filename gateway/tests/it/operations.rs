@@ -10,7 +10,7 @@ use crate::harness::{Backend, Gateway, On, check_invariants, eventually, quick};
 use crate::on_both;
 
 impl Gateway<'_> {
-    async fn ask(&self, path: &str) -> Value {
+    pub(crate) async fn ask(&self, path: &str) -> Value {
         let response = self.client.get(self.url(path)).send().await.unwrap();
         serde_json::from_str(&response.text().await.unwrap()).unwrap()
     }
@@ -24,21 +24,26 @@ impl Gateway<'_> {
     /// An order that failed permanently.
     async fn dead_letter(&self, class: &str) -> String {
         let id = self.create_order().await;
-        let lease_token = self.report(&id, "processing", "").await.unwrap().lease_token;
-        let request = proto::v1::UpdateStatusRequest {
-            worker_id: String::new(),
-            order_id: id.clone(),
-            status: "failed".to_owned(),
-            lease_token,
-            reason: "it broke".to_owned(),
-            error_class: class.to_owned(),
-        };
-        self.workers().await.update_status(request).await.unwrap();
+        self.fail(&id, class, "it broke").await;
         id
     }
 
+    /// Lets an order fail permanently.
+    pub(crate) async fn fail(&self, id: &str, class: &str, reason: &str) {
+        let lease_token = self.report(id, "processing", "").await.unwrap().lease_token;
+        let request = proto::v1::UpdateStatusRequest {
+            worker_id: String::new(),
+            order_id: id.to_owned(),
+            status: "failed".to_owned(),
+            lease_token,
+            reason: reason.to_owned(),
+            error_class: class.to_owned(),
+        };
+        self.workers().await.update_status(request).await.unwrap();
+    }
+
     /// The last event of an order.
-    async fn last_event(&self, id: &str) -> domain::OrderEvent {
+    pub(crate) async fn last_event(&self, id: &str) -> domain::OrderEvent {
         let events = self
             .backend
             .store

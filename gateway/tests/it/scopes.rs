@@ -40,6 +40,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("post", "/orders/{id}/tracking-links", Scope::OrdersWrite, "{}"),
     ("post", "/tracking-links/revoke", Scope::OrdersManage, ""),
     ("get", "/dead-letters", Scope::OrdersRead, ""),
+    ("get", "/dead-letters/groups", Scope::OrdersRead, ""),
     ("post", "/dead-letters/redrive", Scope::OrdersManage, r#"{"filter": {}}"#),
     ("get", "/queue", Scope::OrdersRead, ""),
     ("get", "/stats", Scope::OrdersRead, ""),
@@ -74,6 +75,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
 const FIELDS: &[(&str, &str, Scope, &str)] = &[
     ("Query", "apiKeys", Scope::KeysManage, "{ apiKeys { nodes { id } } }"),
     ("Query", "auditLog", Scope::KeysManage, "{ auditLog { nodes { id } } }"),
+    ("Query", "deadLetterGroups", Scope::OrdersRead, "{ deadLetterGroups { orders } }"),
     ("Query", "events", Scope::EventsRead, "{ events { nodes { json } } }"),
     ("Query", "node", Scope::OrdersRead, r#"{ node(id: "ID") { id } }"#),
     ("Query", "order", Scope::OrdersRead, r#"{ order(id: "ID") { id } }"#),

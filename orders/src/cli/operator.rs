@@ -79,6 +79,9 @@ pub(crate) struct FilterArgs {
     /// Error class, exact match, such as http_503 or lease_expired
     #[arg(long, value_name = "CLASS")]
     pub(crate) error_class: Option<String>,
+    /// Reason, such as that of a group; ** stands for any characters
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) reason_pattern: Option<String>,
     /// Customer, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) customer: Option<String>,
@@ -110,6 +113,7 @@ impl FilterArgs {
     pub(crate) fn set_filters(&self) -> Vec<(&'static str, String)> {
         let texts = [
             ("errorClass", self.error_class.clone()),
+            ("reason", self.reason_pattern.clone()),
             ("customer", self.customer.clone()),
             ("externalReference", self.external_reference.clone()),
             ("itemContains", self.item_contains.clone()),
@@ -176,6 +180,7 @@ mod tests {
         let time = || "2026-01-31T12:00:00Z".parse().ok();
         let filter = FilterArgs {
             error_class: text(),
+            reason_pattern: text(),
             customer: text(),
             external_reference: text(),
             item_contains: text(),

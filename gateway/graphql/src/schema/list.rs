@@ -30,6 +30,10 @@ pub(crate) struct OrderFilter {
     external_reference: Option<String>,
     /// Error class of the latest event, exact match.
     error_class: Option<String>,
+    /// Pattern of the reason of the latest event. Without `**` it selects the reasons with the same
+    /// normal form: the `reason` of a group of dead letters. `**` stands for any characters. An empty
+    /// pattern selects orders without a reason.
+    reason: Option<String>,
     /// Created at or after this time.
     created_from: Option<DateTime>,
     /// Created before this time.
@@ -58,6 +62,7 @@ impl OrderFilter {
             customer: self.customer,
             external_reference: self.external_reference,
             error_class: self.error_class,
+            reason: self.reason,
             created_from: self.created_from.map(|time| time.0),
             created_before: self.created_before.map(|time| time.0),
             currency: self.currency,
@@ -174,6 +179,15 @@ pub(crate) fn size(name: &str, size: i32) -> Result<u32> {
     given.ok_or_else(|| bad_input(format!("{name} must be 1 to {MAX_PAGE}, is {size}")))
 }
 
+/// Validates the filter of a query.
+pub(crate) fn checked(filter: OrderFilter, sort: Sort, default_currency: Currency) -> Result<Filter> {
+    filter.check(sort, default_currency).map_err(|problems| {
+        let texts: Vec<String> =
+            problems.iter().map(|problem| format!("filter.{} {}", problem.name, problem.message)).collect();
+        bad_input(texts.join("; "))
+    })
+}
+
 /// Returns a page of orders.
 pub(crate) async fn page(
     ctx: &Context<'_>,
@@ -183,11 +197,7 @@ pub(crate) async fn page(
 ) -> Result<OrderConnection> {
     let services = ctx.data_unchecked::<Arc<Services>>();
     let sort = sort.map(Sort::from).unwrap_or_default();
-    let filter = filter.check(sort, services.default_currency).map_err(|problems| {
-        let texts: Vec<String> =
-            problems.iter().map(|problem| format!("filter.{} {}", problem.name, problem.message)).collect();
-        bad_input(texts.join("; "))
-    })?;
+    let filter = checked(filter, sort, services.default_currency)?;
     let position = |name, cursor: &Option<String>| -> Result<Option<Position>> {
         let read = cursor.as_deref().map(|text| PageCursor::read(text, sort, filter.currency)).transpose();
         read.map_err(|error| bad_input(format!("{name} {error}")))

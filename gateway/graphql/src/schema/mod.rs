@@ -3,6 +3,7 @@
 mod access;
 mod api_key_input;
 mod bulk;
+mod dead_letter_groups;
 mod dead_letters;
 mod event_log;
 pub(crate) mod list;

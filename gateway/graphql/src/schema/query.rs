@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Object, Result};
 
 use crate::errors::to_graphql_error;
+use crate::schema::dead_letter_groups::{self, DeadLetterGroups};
 use crate::schema::list::{ConnectionArgs, OrderConnection, OrderFilter, OrderSort, page};
 use crate::schema::types::{Node, Order};
 use crate::services::{Services, caller};
@@ -55,6 +56,17 @@ impl OrderQuery {
     ) -> Option<Result<OrderConnection>> {
         let args = ConnectionArgs { first, after, last, before };
         Some(page(ctx, args, filter.unwrap_or_default(), sort).await)
+    }
+
+    /// Groups the failed orders by error class and by their reason without its variable parts, largest groups
+    /// first.
+    async fn dead_letter_groups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Filter; `statuses` has no effect.")] filter: Option<OrderFilter>,
+        #[graphql(desc = "Number of groups: 1 to 100. Default: 20.")] first: Option<i32>,
+    ) -> Option<Result<DeadLetterGroups>> {
+        Some(dead_letter_groups::groups(ctx, filter.unwrap_or_default(), first).await)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Redrives dead letters: one, or all that match a filter.
+//! Dead letters: their groups, and the redrive of one or of all that match a filter.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use domain::{Order, OrderId, Principal, Scope, Status, Timestamp};
 use super::actor::Actor;
 use super::use_cases::Orders;
 use crate::error::Error;
-use gateway_store::CommandOutcome;
+use gateway_store::{CommandOutcome, DeadLetterGroups};
 
 /// Maximum number of orders that one request can redrive.
 pub const MAX_REDRIVEN: u32 = 1_000;
@@ -49,6 +49,22 @@ pub struct Redriven {
 }
 
 impl Orders {
+    /// Groups the failed orders of the caller's tenant that match, by error class and by the normal form of the reason.
+    ///
+    /// The statuses of the filter are ignored. `complete` of the result states whether a limit ended the search.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`], as overloaded while
+    /// [`SEARCHES`](gateway_store::SEARCHES) other searches run.
+    pub async fn dead_letter_groups(
+        &self,
+        principal: &Principal,
+        filter: &Filter,
+    ) -> Result<DeadLetterGroups, Error> {
+        principal.require(Scope::OrdersRead)?;
+        Ok(self.store.dead_letter_groups(principal, filter).await?)
+    }
+
     /// Gives a failed order a new set of attempts.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::unreadable::Unreadable;
 use crate::{Dialect, Error, columns, read, rows};
 
 /// Orders that a search reads in its first statement; each further one reads twice as many.
-const SEARCHED_FIRST: u32 = 64;
+pub(super) const SEARCHED_FIRST: u32 = 64;
 /// Maximum number of orders that a search reads in one statement.
 const SEARCHED_AT_ONCE: u32 = 2_048;
 /// Maximum number of orders that one statement reads with all columns, so that a page of large orders ends early.
@@ -125,32 +125,35 @@ impl Reader {
         let limit = self.scan.limit as usize;
         let mut found = Vec::new();
         let mut size = SEARCHED_FIRST;
-        while self.piece(connection, size, &mut found).await? && found.len() < limit {
+        while self.piece(connection, size, &mut |place, _| found.push(place)).await? == size
+            && found.len() < limit
+        {
             if Instant::now() >= self.until {
                 return Err(Error::TooMuchToRead);
             }
-            size = (size * 2).min(SEARCHED_AT_ONCE);
+            size = next_size(size);
         }
         found.truncate(limit);
         Ok(found)
     }
 
-    /// Compares the next `size` orders. Returns whether more may follow.
-    async fn piece(
+    /// Compares the next `size` orders and calls `found` with those that match. Returns the number of orders; when it is
+    /// `size`, more may follow.
+    pub(super) async fn piece(
         &mut self,
         connection: &mut Connection,
         size: u32,
-        found: &mut Vec<Position>,
-    ) -> Result<bool, Error> {
+        found: &mut (dyn FnMut(Position, &OrderRow<'_>) + Send),
+    ) -> Result<u32, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
-        let Some(rest) = &mut self.rest else { return Ok(false) };
+        let Some(rest) = &mut self.rest else { return Ok(0) };
         let sql = page(self.dialect, &self.tenant, &scan, rest.columns());
         let mut seen = 0;
         let mut rows = sql.stream(connection);
         loop {
             let row = match rows.try_next().await {
                 Ok(Some(row)) => row,
-                Ok(None) => return Ok(seen == size),
+                Ok(None) => return Ok(seen),
                 Err(error) if error.cause().is_some() => break,
                 Err(error) => return Err(error),
             };
@@ -160,11 +163,11 @@ impl Reader {
             self.scan.start = ScanStart::Behind(place);
             // An order that cannot be compared does not match.
             if rest.matches(&row).unwrap_or(false) {
-                found.push(place);
+                found(place, &row);
             }
         }
         drop(rows);
-        self.match_individually(connection, size - seen, found).await
+        Ok(seen + self.match_individually(connection, size - seen, found).await?)
     }
 
     /// As [`Self::piece`], where one of the rows cannot be received.
@@ -172,20 +175,27 @@ impl Reader {
         &mut self,
         connection: &mut Connection,
         size: u32,
-        found: &mut Vec<Position>,
-    ) -> Result<bool, Error> {
+        found: &mut (dyn FnMut(Position, &OrderRow<'_>) + Send),
+    ) -> Result<u32, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
-        let Some(rest) = &mut self.rest else { return Ok(false) };
+        let Some(rest) = &mut self.rest else { return Ok(0) };
         let rows = page(self.dialect, &self.tenant, &scan, &POSITION).fetch(connection).await?;
         for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
             self.scan.start = ScanStart::Behind(place);
             let row = select_orders(connection, rest.columns(), &[place.id], &Owner::Any, "").await?;
-            if row.iter().next().is_some_and(|row| rest.matches(&row).unwrap_or(false)) {
-                found.push(place);
+            if let Some(row) = row.iter().next()
+                && rest.matches(&row).unwrap_or(false)
+            {
+                found(place, &row);
             }
         }
-        Ok(rows.len() as u32 == size)
+        Ok(rows.len() as u32)
     }
+}
+
+/// Returns the number of orders in the next statement of a search.
+pub(super) fn next_size(size: u32) -> u32 {
+    (size * 2).min(SEARCHED_AT_ONCE)
 }
 
 /// Returns the position of an order, with 0 for an unreadable total. `None` for a row without an id, which cannot be
