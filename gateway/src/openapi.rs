@@ -73,8 +73,10 @@ pub fn openapi() -> OpenApi {
 }
 
 /// The schemas of request bodies, which have no additional properties.
-const REQUESTS: [&str; 14] = [
+const REQUESTS: [&str; 16] = [
     "BeginSession",
+    "CancelFilter",
+    "CancelOrders",
     "Command",
     "CreateKey",
     "CreateTrackingLink",
@@ -211,6 +213,7 @@ mod tests {
                 "post /dead-letters/redrive",
                 "post /orders",
                 "post /orders/bulk",
+                "post /orders/cancel",
                 "post /orders/{id}/cancel",
                 "post /orders/{id}/redrive",
                 "post /orders/{id}/tracking-links",

@@ -98,6 +98,42 @@ fn total_to() -> RefOr<Schema> {
     schema::or_null("AmountInput", "Maximum total, inclusive.")
 }
 
+/// Filter of orders to cancel; an order must match all fields that are set.
+pub(super) struct CancelFilter;
+
+impl PartialSchema for CancelFilter {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = FilterParams::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            let statuses = serde_json::json!({
+                "type": ["array", "null"], "items": {"type": "string", "enum": ["pending", "processing"]},
+                "description": "Statuses. Default: both.",
+            });
+            object.properties.insert(STATUS.to_owned(), schema::of(statuses));
+        }
+        schema
+    }
+}
+
+impl ToSchema for CancelFilter {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "CancelFilter".into()
+    }
+}
+
+/// The statuses in a filter of orders to cancel.
+const STATUS: &str = "status";
+/// The fields of a filter of orders to cancel.
+const CANCEL_FIELDS: [&str; FILTER_FIELDS.len() + 1] = {
+    let mut fields = [STATUS; FILTER_FIELDS.len() + 1];
+    let mut n = 0;
+    while n < FILTER_FIELDS.len() {
+        fields[n] = FILTER_FIELDS[n];
+        n += 1;
+    }
+    fields
+};
+
 /// The source of the fields of a filter.
 trait Source {
     fn text(&mut self, name: &'static str) -> Option<String>;
@@ -126,6 +162,29 @@ pub(super) fn from_json(
     let Some(fields) = decoder.object(at, value, &FILTER_FIELDS) else { return Filter::default() };
     let at = at.to_string();
     read(&mut Body { decoder, at, fields }, Vec::new(), Sort::default(), default_currency)
+}
+
+/// Parses the filter of orders to cancel: as [`from_json`], with statuses.
+pub(super) fn to_cancel(
+    decoder: &mut Decoder,
+    at: &Pointer<'_>,
+    value: &RawValue,
+    default_currency: Currency,
+) -> Filter {
+    let Some(fields) = decoder.object(at, value, &CANCEL_FIELDS) else { return Filter::default() };
+    let mut statuses = Vec::new();
+    if let Some((at, value)) = fields.get(STATUS) {
+        for (n, value) in decoder.array(&at, value).unwrap_or_default().into_iter().enumerate() {
+            let at = format!("{at}/{n}");
+            match decoder.parsed(&at, value) {
+                Some(status @ (Status::Pending | Status::Processing)) => statuses.push(status),
+                Some(_) => decoder.note(at, "must be pending or processing: only these can be cancelled"),
+                None => break,
+            }
+        }
+    }
+    let at = at.to_string();
+    read(&mut Body { decoder, at, fields }, statuses, Sort::default(), default_currency)
 }
 
 fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {

@@ -9,6 +9,7 @@ mod bulk_body;
 mod bulk_create;
 mod bulk_limiter;
 mod cache_control;
+mod cancel_orders;
 mod client;
 mod commands;
 mod create_order;
@@ -72,6 +73,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
     let others = OpenApiRouter::new()
         .routes(routes!(list::list))
         .routes(routes!(commands::cancel))
+        .routes(routes!(cancel_orders::cancel))
         .routes(routes!(commands::redrive))
         .routes(routes!(list::dead_letters))
         .routes(routes!(dead_letters::redrive))

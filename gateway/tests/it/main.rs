@@ -12,6 +12,8 @@ mod audit_log;
 #[cfg(test)]
 mod bulk;
 #[cfg(test)]
+mod bulk_cancel;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod clock;

@@ -35,6 +35,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("get", "/orders/{id}", Scope::OrdersRead, ""),
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
     ("get", "/events", Scope::EventsRead, ""),
+    ("post", "/orders/cancel", Scope::OrdersWrite, r#"{"filter": {}, "dryRun": true}"#),
     ("post", "/orders/{id}/cancel", Scope::OrdersWrite, "{}"),
     ("post", "/orders/{id}/redrive", Scope::OrdersManage, "{}"),
     ("post", "/orders/{id}/tracking-links", Scope::OrdersWrite, "{}"),
@@ -90,6 +91,12 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
         "cancelOrder",
         Scope::OrdersWrite,
         r#"mutation { cancelOrder(input: {orderId: "ID"}) { userErrors { code } } }"#,
+    ),
+    (
+        "Mutation",
+        "cancelOrders",
+        Scope::OrdersWrite,
+        "mutation { cancelOrders(input: {filter: {}, dryRun: true}) { userErrors { code } } }",
     ),
     (
         "Mutation",

@@ -7,7 +7,7 @@ use domain::query::{Filter, Sort};
 use domain::{IdempotencyKey, LeaseToken, OrderId, Outcome, Principal, Scope, Scopes, Status, TenantId};
 use futures_util::{FutureExt, StreamExt};
 use gateway::service::feed::{FeedItem, WatchFrom};
-use gateway::service::orders::{Actor, ListQuery, Redrive, Take};
+use gateway::service::orders::{Actor, BulkCancel, ListQuery, Redrive, Take};
 use gateway::service::{Config, Error, Service, ServiceParts};
 use gateway::store::Retention;
 
@@ -141,6 +141,19 @@ on_both!(lists_counts_searches_and_bulk_redrives_are_of_one_tenant, |on| async m
     };
     // No order has failed; the statement of the list is bound to the tenant as well.
     assert_eq!(service.orders.redrive_all(&b, &redrive).await.unwrap().orders, []);
+    let groups = service.orders.dead_letter_groups(&b, &Filter::default()).await.unwrap();
+    assert_eq!((groups.groups.len(), groups.orders, groups.complete), (0, 0, true));
+    let cancel = BulkCancel {
+        filter: Filter::default(),
+        after: None,
+        limit: 100,
+        dry_run: false,
+        requester: Actor::default(),
+        reason: None,
+    };
+    let cancelled = service.orders.cancel_all(&b, &cancel).await.unwrap().orders;
+    assert!(cancelled.len() == of_b.len() && cancelled.iter().all(|id| of_b.contains(id)), "{cancelled:?}");
+    assert_eq!(service.orders.counts(&a).await.unwrap().of(Status::Pending), of_a.len() as u32);
 });
 
 on_both!(an_idempotency_key_belongs_to_one_tenant, |on| async move {

@@ -3,6 +3,7 @@
 mod access;
 mod api_key_input;
 mod bulk;
+mod cancel_orders;
 mod dead_letter_groups;
 mod dead_letters;
 mod event_log;
@@ -26,6 +27,7 @@ use async_graphql::{MergedObject, SDLExportOptions, Schema, SchemaBuilder, Valid
 
 use self::access::{AccessMutation, AccessQuery};
 use self::bulk::BulkMutation;
+use self::cancel_orders::CancelOrdersMutation;
 use self::dead_letters::DeadLetterMutation;
 use self::event_log::EventLogQuery;
 use self::mutation::OrderMutation;
@@ -47,6 +49,7 @@ pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, WebhookQuery, Acc
 pub(crate) struct Mutation(
     OrderMutation,
     BulkMutation,
+    CancelOrdersMutation,
     DeadLetterMutation,
     QueueMutation,
     TrackingMutation,

@@ -7,6 +7,7 @@
 mod actor;
 mod answers;
 mod attempts;
+mod bulk_cancel;
 mod command_batch;
 mod counts;
 mod create;
@@ -21,6 +22,7 @@ mod use_cases;
 
 pub use actor::Actor;
 pub use answers::StartOutcome;
+pub use bulk_cancel::{BulkCancel, BulkCancelled, MAX_CANCELLED};
 pub use counts::COUNTS_FRESH;
 pub use create::{BulkCreated, BulkRow, BulkRowOutcome, Created, ErrorPolicy};
 pub use dead_letters::{MAX_RATE, MAX_REDRIVEN, Redrive, Redriven};
