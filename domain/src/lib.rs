@@ -41,6 +41,7 @@ mod order_id;
 mod outcome;
 #[cfg(test)]
 mod parser_tests;
+mod prefix;
 mod principal;
 pub mod priority;
 pub mod query;
@@ -73,6 +74,7 @@ pub use money::{Currency, Money};
 pub use order::Order;
 pub use order_id::{InvalidOrderId, OrderId, OrderMap};
 pub use outcome::Outcome;
+pub use prefix::{Prefix, SearchText, StringRange};
 pub use principal::{MissingScope, Principal};
 pub use priority::Priority;
 pub use quota::{

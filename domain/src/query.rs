@@ -10,24 +10,34 @@ use std::str::FromStr;
 use crate::money::{Currency, Money};
 use crate::order::Order;
 use crate::order_id::OrderId;
+use crate::prefix::{Prefix, SearchText};
 use crate::reason::ReasonPattern;
 use crate::status::Status;
 use crate::strings;
 use crate::timestamp::Timestamp;
+use crate::waiting::WaitsFor;
 
 /// The filter of a list; an order must match all fields that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// One of these statuses; empty means all.
     pub statuses: Vec<Status>,
+    /// An order id, or a prefix of the external reference or of the customer.
+    pub search: Option<SearchText>,
     /// Customer, exact match.
     pub customer: Option<String>,
+    /// A prefix of the customer, compared without case.
+    pub customer_prefix: Option<Prefix>,
     /// External reference, exact match.
     pub external_reference: Option<String>,
+    /// A prefix of the external reference, compared without case.
+    pub reference_prefix: Option<Prefix>,
     /// Error class, exact match.
     pub error_class: Option<String>,
     /// A pattern of the reason of the latest event.
     pub reason: Option<ReasonPattern>,
+    /// What the order waits for. Only pending orders wait, so it is set with that status only.
+    pub waits_for: Option<WaitsFor>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,
     /// Created before this time.
@@ -44,13 +54,19 @@ pub struct Filter {
 
 /// Maximum length of an item search, in characters.
 const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
+/// Maximum length of the text of a search, in characters.
+const MAX_SEARCH: usize = strings::MAX_CUSTOMER;
 
 /// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
-pub const FILTER_FIELDS: [&str; 10] = [
+pub const FILTER_FIELDS: [&str; 14] = [
+    "search",
     "customer",
+    "customerPrefix",
     "externalReference",
+    "referencePrefix",
     "errorClass",
     "reason",
+    "waitsFor",
     "itemContains",
     "currency",
     "totalFrom",
@@ -64,14 +80,22 @@ pub const FILTER_FIELDS: [&str; 10] = [
 pub struct RawFilter {
     /// Any of these; empty means all.
     pub statuses: Vec<Status>,
+    /// An order id, or a prefix of the reference or of the customer.
+    pub search: Option<String>,
     /// Exactly this customer.
     pub customer: Option<String>,
+    /// A prefix of the customer.
+    pub customer_prefix: Option<String>,
     /// Exactly this reference.
     pub external_reference: Option<String>,
+    /// A prefix of the reference.
+    pub reference_prefix: Option<String>,
     /// Exactly this error class.
     pub error_class: Option<String>,
     /// A pattern of the reason.
     pub reason: Option<String>,
+    /// What the order waits for.
+    pub waits_for: Option<String>,
     /// Created at or after this time.
     pub created_from: Option<Timestamp>,
     /// Created before this time.
@@ -114,13 +138,27 @@ impl RawFilter {
                 add(name, message);
             }
         }
-        let reason = match self.reason.as_deref().map(ReasonPattern::parse).transpose() {
-            Ok(reason) => reason,
-            Err(message) => {
-                add("reason", message);
-                None
-            }
-        };
+        let search = parsed("search", &self.search, |text| SearchText::parse(text, MAX_SEARCH), &mut add);
+        let customer_prefix = parsed(
+            "customerPrefix",
+            &self.customer_prefix,
+            |text| Prefix::parse(text, strings::MAX_CUSTOMER),
+            &mut add,
+        );
+        let reference_prefix = parsed(
+            "referencePrefix",
+            &self.reference_prefix,
+            |text| Prefix::parse(text, strings::MAX_EXTERNAL_REFERENCE),
+            &mut add,
+        );
+        let reason = parsed("reason", &self.reason, ReasonPattern::parse, &mut add);
+        let waits_for = parsed("waitsFor", &self.waits_for, str::parse::<WaitsFor>, &mut add);
+        if waits_for.is_some() && !self.statuses.is_empty() && !self.statuses.contains(&Status::Pending) {
+            add(
+                "waitsFor",
+                "selects pending orders only; remove it, or select the status pending".to_owned(),
+            );
+        }
         let named = self.currency.as_deref().map(str::parse::<Currency>);
         // An amount cannot be parsed without its currency.
         let amounts_in = match &named {
@@ -146,17 +184,22 @@ impl RawFilter {
             return Err(problems);
         }
         let mut statuses = Vec::new();
-        for status in self.statuses {
+        let wanted = if waits_for.is_some() { vec![Status::Pending] } else { self.statuses };
+        for status in wanted {
             if !statuses.contains(&status) {
                 statuses.push(status);
             }
         }
         Ok(Filter {
             statuses,
+            search,
             customer: self.customer,
+            customer_prefix,
             external_reference: self.external_reference,
+            reference_prefix,
             error_class: self.error_class,
             reason,
+            waits_for,
             created_from: self.created_from,
             created_before: self.created_before,
             currency,
@@ -164,6 +207,22 @@ impl RawFilter {
             total_to,
             item_contains: self.item_contains,
         })
+    }
+}
+
+/// Parses a field of a filter, and adds its error.
+fn parsed<'a, T, E: fmt::Display>(
+    name: &'static str,
+    value: &'a Option<String>,
+    parse: impl FnOnce(&'a str) -> Result<T, E>,
+    add: &mut impl FnMut(&'static str, String),
+) -> Option<T> {
+    match parse(value.as_deref()?) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            add(name, error.to_string());
+            None
+        }
     }
 }
 
@@ -271,6 +330,20 @@ mod tests {
     }
 
     #[test]
+    fn only_pending_orders_wait() {
+        let check = |statuses: &[Status]| {
+            let waits_for = Some("retry".to_owned());
+            let raw_filter = RawFilter { statuses: statuses.to_vec(), waits_for, ..RawFilter::default() };
+            raw_filter.check(Sort::default(), Currency::USD)
+        };
+        for statuses in [&[][..], &[Status::Failed, Status::Pending]] {
+            let filter = check(statuses).unwrap();
+            assert_eq!((filter.statuses, filter.waits_for), (vec![Status::Pending], Some(WaitsFor::Retry)));
+        }
+        assert_eq!(check(&[Status::Failed]).unwrap_err()[0].name, "waitsFor");
+    }
+
+    #[test]
     fn all_invalid_fields_are_named() {
         let long = |length: usize| Some("x".repeat(length));
         let raw_filter = RawFilter {
@@ -278,6 +351,10 @@ mod tests {
             external_reference: Some(String::new()),
             error_class: long(65),
             reason: long(501),
+            search: long(201),
+            customer_prefix: long(201),
+            reference_prefix: Some(" ".to_owned()),
+            waits_for: Some("godot".to_owned()),
             total_from: Some("-1".to_owned()),
             total_to: Some("1.999".to_owned()),
             item_contains: long(201),
@@ -287,7 +364,17 @@ mod tests {
             let problems = raw_filter.check(Sort::default(), Currency::USD).unwrap_err();
             problems.into_iter().map(|problem| problem.name).collect()
         };
-        let texts = ["customer", "externalReference", "errorClass", "itemContains", "reason"];
+        let texts = [
+            "customer",
+            "externalReference",
+            "errorClass",
+            "itemContains",
+            "search",
+            "customerPrefix",
+            "referencePrefix",
+            "reason",
+            "waitsFor",
+        ];
         assert_eq!(names(raw_filter.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
         let nowhere = RawFilter { currency: Some("EURO".to_owned()), ..raw_filter };
         assert_eq!(names(nowhere), [&texts[..], &["currency"]].concat());

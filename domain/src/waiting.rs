@@ -1,6 +1,7 @@
 //! The cause that prevents the start of a pending order, and the earliest time of its next attempt.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::order::Order;
 use crate::status::Status;
@@ -41,6 +42,19 @@ impl fmt::Display for WaitsFor {
     }
 }
 
+/// The string is not a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be worker, retry, schedule or pause")]
+pub struct InvalidWaitsFor;
+
+impl FromStr for WaitsFor {
+    type Err = InvalidWaitsFor;
+
+    fn from_str(string: &str) -> Result<Self, InvalidWaitsFor> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == string).ok_or(InvalidWaitsFor)
+    }
+}
+
 /// The state of the queue at one time, on which the wait of a pending order depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSnapshot {
@@ -72,8 +86,40 @@ pub struct Waiting {
     pub next_attempt_at: Option<Timestamp>,
 }
 
+/// The values of an order on which its wait depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitState {
+    /// Status.
+    pub status: Status,
+    /// The latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// Whether its latest event is a failure.
+    pub is_retried: bool,
+    /// The start that its creator set.
+    pub process_after: Option<Timestamp>,
+    /// The earliest start of its next attempt.
+    pub not_before: Timestamp,
+    /// The time of the last status change.
+    pub updated_at: Timestamp,
+}
+
 impl Order {
     /// Returns the wait of a pending order; `None` in other statuses.
+    pub fn waiting(&self, queue: &QueueSnapshot) -> Option<Waiting> {
+        let state = WaitState {
+            status: self.status,
+            attempt: self.attempt,
+            is_retried: self.error_class.is_some(),
+            process_after: self.process_after,
+            not_before: self.not_before,
+            updated_at: self.updated_at,
+        };
+        state.waiting(queue)
+    }
+}
+
+impl WaitState {
+    /// As [`Order::waiting`].
     pub fn waiting(&self, queue: &QueueSnapshot) -> Option<Waiting> {
         if self.status != Status::Pending {
             return None;
@@ -107,7 +153,7 @@ impl Order {
     fn delay_cause(&self, now: Timestamp, starts_at: Timestamp) -> Option<WaitsFor> {
         if starts_at <= now {
             None
-        } else if self.error_class.is_some() {
+        } else if self.is_retried {
             Some(WaitsFor::Retry)
         } else if self.process_after.is_some() || self.attempt > 0 {
             Some(WaitsFor::Schedule)

@@ -1,6 +1,7 @@
 //! The filter of lists and redrives: one schema and parser for all inputs.
 
 use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
+use domain::waiting::WaitsFor;
 use domain::{Currency, Status, Timestamp};
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
@@ -16,14 +17,27 @@ use gateway_http::query::Query;
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 pub(super) struct FilterParams {
+    /// Order id or at least 8 hexadecimal digits of its beginning, or prefix of the external reference or of the
+    /// customer, case-insensitive.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    search: Option<String>,
     /// Customer, exact match.
     #[schema(min_length = 1, max_length = 200)]
     #[param(min_length = 1, max_length = 200)]
     customer: Option<String>,
+    /// Prefix of the customer, case-insensitive.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    customer_prefix: Option<String>,
     /// External reference, exact match.
     #[schema(min_length = 1, max_length = 200)]
     #[param(min_length = 1, max_length = 200)]
     external_reference: Option<String>,
+    /// Prefix of the external reference, case-insensitive.
+    #[schema(min_length = 1, max_length = 200)]
+    #[param(min_length = 1, max_length = 200)]
+    reference_prefix: Option<String>,
     /// Error class of the latest event, exact match.
     #[schema(min_length = 1, max_length = 64)]
     #[param(min_length = 1, max_length = 64)]
@@ -34,6 +48,10 @@ pub(super) struct FilterParams {
     #[schema(schema_with = reason)]
     #[param(inline, value_type = Option<ReasonPatternText>)]
     reason: Option<String>,
+    /// What a pending order waits for. Orders in other statuses do not match.
+    #[schema(schema_with = waits_for)]
+    #[param(inline, value_type = Option<WaitsForWord>)]
+    waits_for: Option<String>,
     /// Substring of the name of a line item. Case-insensitive; no wildcards.
     #[schema(min_length = 1, max_length = 200)]
     #[param(min_length = 1, max_length = 200)]
@@ -73,6 +91,25 @@ impl ToSchema for ReasonPatternText {}
 
 /// Pattern of a string that is empty or [`schema::TEXT`].
 const OPTIONAL_TEXT: &str = "^([^\\u0000-\\u001F\\u007F-\\u009F]*[^\\s\\u0000-\\u001F\\u007F-\\u009F][^\\u0000-\\u001F\\u007F-\\u009F]*)?$";
+
+/// The schema of what an order waits for, for the documentation.
+struct WaitsForWord;
+
+impl PartialSchema for WaitsForWord {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({"type": "string", "enum": WaitsFor::ALL.map(WaitsFor::as_str)}))
+    }
+}
+
+impl ToSchema for WaitsForWord {}
+
+fn waits_for() -> RefOr<Schema> {
+    let words = WaitsFor::ALL.map(|word| Some(word.as_str())).into_iter().chain([None]);
+    schema::of(serde_json::json!({
+        "type": ["string", "null"], "enum": words.collect::<Vec<_>>(),
+        "description": "What a pending order waits for. Orders in other statuses do not match.",
+    }))
+}
 
 fn reason() -> RefOr<Schema> {
     schema::of(serde_json::json!({
@@ -190,10 +227,14 @@ pub(super) fn to_cancel(
 fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_currency: Currency) -> Filter {
     let raw_filter = RawFilter {
         statuses,
+        search: source.text("search"),
         customer: source.text("customer"),
+        customer_prefix: source.text("customerPrefix"),
         external_reference: source.text("externalReference"),
+        reference_prefix: source.text("referencePrefix"),
         error_class: source.text("errorClass"),
         reason: source.text("reason"),
+        waits_for: source.text("waitsFor"),
         item_contains: source.text("itemContains"),
         currency: source.text("currency"),
         total_from: source.amount("totalFrom"),

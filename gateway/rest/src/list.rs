@@ -300,7 +300,7 @@ mod tests {
     fn links_keep_every_filter() {
         let query = format!(
             "limit=7&status=failed,pending&status=failed&customer=A%26B%20%C3%A4&externalReference=%2B1\
-             &errorClass=http_503&reason=HTTP+*&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
+             &search=x&customerPrefix=a&referencePrefix=%2B&errorClass=http_503&reason=HTTP+*&itemContains=%25%3E&currency=EUR&totalFrom=1.5&totalTo=7&sort=createdAt\
              &createdFrom=2026-01-31T12:00:00+01:00&createdBefore=2026-02-01T00:00:00Z&after={ID}"
         );
         let list = read(&query).unwrap();
@@ -341,6 +341,10 @@ mod tests {
             ("status=done", "status"),
             ("status=", "status"),
             ("customer=", "customer"),
+            ("customerPrefix=", "customerPrefix"),
+            ("search=%20", "search"),
+            ("waitsFor=nothing", "waitsFor"),
+            ("waitsFor=retry&status=failed", "waitsFor"),
             ("currency=EURO", "currency"),
             ("totalFrom=1,5", "totalFrom"),
             ("totalFrom=-1", "totalFrom"),

@@ -3,6 +3,7 @@
 //! A list that an index serves is one statement. Every other list is a search (see `search`).
 
 mod groups;
+mod lookup;
 mod query;
 mod reader;
 
@@ -93,10 +94,10 @@ impl Store {
     }
 
     fn reader(&self, tenant: &TenantId, scan: &Scan) -> Reader {
-        let rest = ResidualFilter::of(&scan.filter, scan.sort);
+        let rest = ResidualFilter::of(&scan.filter, scan.sort, self.queue_snapshot());
         let scan = Scan { filter: reduced(&scan.filter, scan.sort), ..scan.clone() };
         let until = Instant::now() + self.search_time();
-        Reader { dialect: self.dialect(), tenant: tenant.clone(), scan, rest, until }
+        Reader { dialect: self.dialect(), tenant: tenant.clone(), scan, rest, among: None, until }
     }
 
     async fn scanning<T: Send + 'static>(
@@ -106,8 +107,13 @@ impl Store {
         pass: &mut SearchPass,
         work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
     ) -> Result<T, Error> {
-        let way = self.read_path(tenant, &scan.filter, scan.sort, pass).await?;
-        self.searching(way, self.reader(tenant, &scan), work).await
+        let among = self.few_matches(tenant, &scan.filter).await?;
+        let way = match &among {
+            // The item names of a few orders can be long.
+            Some(_) if scan.filter.item_contains.is_none() => ReadPath::Indexed,
+            _ => self.read_path(tenant, &scan.filter, scan.sort, pass).await?,
+        };
+        self.searching(way, Reader { among, ..self.reader(tenant, &scan) }, work).await
     }
 
     async fn searching<T: Send + 'static>(
@@ -191,7 +197,7 @@ mod tests {
             for sort in sorts {
                 for start in [ScanStart::Begin, ScanStart::Behind(at), ScanStart::At(at)] {
                     let scan = Scan { filter: filter.clone(), sort, start, end: None, limit: 20 };
-                    let sql = page(Dialect::Sqlite, tenant, &scan, &columns::ID).explained();
+                    let sql = page(Dialect::Sqlite, tenant, &scan, &columns::ID, None).explained();
                     let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
                     let steps: Vec<String> = plan.iter().map(|row| row.get(3).unwrap()).collect();
                     // The index finds the keys of the page first; sorting twenty orders afterwards is cheap.
@@ -223,10 +229,11 @@ mod tests {
         ] {
             let filter = Filter { item_contains: Some(text.into()), ..Filter::default() };
             let sort = Sort::default();
-            let rest = ResidualFilter::of(&filter, sort);
+            let rest = ResidualFilter::of(&filter, sort, store.queue_snapshot());
             let scan =
                 Scan { filter: reduced(&filter, sort), sort, start: ScanStart::Begin, end: None, limit: 64 };
-            let reader = Reader { dialect: Dialect::Sqlite, tenant: TenantId::default(), scan, rest, until };
+            let (dialect, tenant, among) = (Dialect::Sqlite, TenantId::default(), None);
+            let reader = Reader { dialect, tenant, scan, rest, among, until };
             let found = store.read(move |connection| Box::pin(reader.ids(connection))).await;
             match answer {
                 Some(count) => assert_eq!(found.unwrap().len(), count.min(64)),

@@ -6,8 +6,9 @@
 //! At most [`super::SEARCHES`] run at a time, on their own connections and threads, so that they take neither from other
 //! requests; further ones are refused at once. A search whose caller disconnects ends with its statement.
 
-use domain::TenantId;
 use domain::query::{Filter, Sort};
+use domain::waiting::{QueueSnapshot, WaitState};
+use domain::{TenantId, Timestamp};
 use telemetry::panics;
 use tokio::task::JoinHandle;
 
@@ -17,8 +18,9 @@ use super::search_pool::{Permit, SearchPass};
 use super::statement::Statement;
 use super::{Error, Store, Work, rows};
 
-/// Maximum number of orders of one customer that are filtered and sorted without a search.
-const FEW: u32 = 448;
+/// Maximum number of orders of one customer, or of orders that can match a string, that are filtered and sorted without a
+/// search.
+pub(super) const FEW: u32 = 448;
 
 /// How a list is read.
 #[derive(Clone)]
@@ -47,7 +49,7 @@ impl Store {
         sort: Sort,
         pass: &mut SearchPass,
     ) -> Result<ReadPath, Error> {
-        if filter.item_contains.is_some() || filter.error_class.is_some() || filter.reason.is_some() {
+        if reads_every_order(filter) {
             return Ok(ReadPath::Search(self.inner.lane.enter(pass)?));
         }
         if !names_buyer(filter) {
@@ -122,7 +124,16 @@ impl Store {
 
 /// Returns the conditions that the index of the list serves.
 pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
-    let all = Filter { item_contains: None, error_class: None, reason: None, ..filter.clone() };
+    let all = Filter {
+        item_contains: None,
+        error_class: None,
+        reason: None,
+        waits_for: None,
+        search: None,
+        customer_prefix: None,
+        reference_prefix: None,
+        ..filter.clone()
+    };
     if names_buyer(filter) {
         // The database filters and sorts the orders of one customer.
         return all;
@@ -133,11 +144,25 @@ pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
     Filter { currency: None, total_from: None, total_to: None, ..all }
 }
 
+/// Returns whether no index serves one of the conditions, also for one customer.
+fn reads_every_order(filter: &Filter) -> bool {
+    filter.item_contains.is_some()
+        || filter.error_class.is_some()
+        || filter.reason.is_some()
+        || filter.waits_for.is_some()
+        || has_text(filter)
+}
+
+/// Returns whether a filter has a condition that [`Store::few_matches`] looks up.
+fn has_text(filter: &Filter) -> bool {
+    filter.search.is_some() || filter.customer_prefix.is_some() || filter.reference_prefix.is_some()
+}
+
 pub(super) fn names_buyer(filter: &Filter) -> bool {
     filter.customer.is_some() || filter.external_reference.is_some()
 }
 
-/// What a search compares: first what most searches need, then the strings of the order, then its line items.
+/// What a search compares: first what most searches need, then strings and times, then line items.
 const COMPARED: &[Column] = &[
     Column::Id,
     Column::Total,
@@ -147,6 +172,10 @@ const COMPARED: &[Column] = &[
     Column::CreatedAt,
     Column::Reason,
     Column::Customer,
+    Column::ExternalReference,
+    Column::Attempt,
+    Column::ProcessAfter,
+    Column::NotBefore,
     Column::UpdatedAt,
     Column::LineItems,
 ];
@@ -159,21 +188,23 @@ pub(super) struct ResidualFilter {
     filter: Filter,
     text: Option<Needle>,
     with_strings: bool,
+    /// The state of the queue, on which the waits depend.
+    queue: QueueSnapshot,
     /// A buffer for comparisons.
     space: String,
 }
 
 impl ResidualFilter {
     /// Returns the conditions that no index serves, or `None` when there are none.
-    pub(super) fn of(filter: &Filter, sort: Sort) -> Option<Self> {
-        (reduced(filter, sort) != *filter)
-            .then(|| Self { with_strings: filter.reason.is_some(), ..Self::with_strings(filter) })
+    pub(super) fn of(filter: &Filter, sort: Sort, queue: QueueSnapshot) -> Option<Self> {
+        let with_strings = filter.reason.is_some() || filter.waits_for.is_some() || has_text(filter);
+        (reduced(filter, sort) != *filter).then(|| Self { with_strings, ..Self::with_strings(filter, queue) })
     }
 
     /// Returns all conditions, for a search that also reads the reason, the customer and the time of the last change.
-    pub(super) fn with_strings(filter: &Filter) -> Self {
+    pub(super) fn with_strings(filter: &Filter, queue: QueueSnapshot) -> Self {
         let text = filter.item_contains.as_deref().map(Needle::new);
-        Self { filter: filter.clone(), text, with_strings: true, space: String::new() }
+        Self { filter: filter.clone(), text, with_strings: true, queue, space: String::new() }
     }
 
     /// Returns the columns that [`Self::matches`] and a position read.
@@ -217,12 +248,47 @@ impl ResidualFilter {
         {
             return Ok(false);
         }
+        if !self.strings_match(row)? || !self.wait_matches(row)? {
+            return Ok(false);
+        }
         match &self.text {
             None => Ok(true),
             Some(text) => {
                 rows::any_item(row.get(Column::LineItems)?, |item| text.is_in(item, &mut self.space))
             }
         }
+    }
+}
+
+impl ResidualFilter {
+    /// Returns whether the prefixes and the text of the search match.
+    fn strings_match(&self, row: &OrderRow<'_>) -> Result<bool, Error> {
+        let Filter { customer_prefix, reference_prefix, search, .. } = &self.filter;
+        for (prefix, column) in
+            [(customer_prefix, Column::Customer), (reference_prefix, Column::ExternalReference)]
+        {
+            if let Some(prefix) = prefix
+                && !row.get::<Option<&str>>(column)?.is_some_and(|string| prefix.matches(string))
+            {
+                return Ok(false);
+            }
+        }
+        let Some(search) = search else { return Ok(true) };
+        Ok(search.matches(row.id()?, row.get(Column::ExternalReference)?, row.get(Column::Customer)?))
+    }
+
+    /// Returns whether the order waits for what the filter states.
+    fn wait_matches(&self, row: &OrderRow<'_>) -> Result<bool, Error> {
+        let Some(waits_for) = self.filter.waits_for else { return Ok(true) };
+        let state = WaitState {
+            status: row.status(Column::Status)?,
+            attempt: row.number(Column::Attempt)?,
+            is_retried: row.get::<Option<&str>>(Column::ErrorClass)?.is_some(),
+            process_after: row.get::<Option<i64>>(Column::ProcessAfter)?.map(Timestamp::from_micros),
+            not_before: row.time(Column::NotBefore)?,
+            updated_at: row.time(Column::UpdatedAt)?,
+        };
+        Ok(state.waiting(&self.queue).is_some_and(|waiting| waiting.waits_for == waits_for))
     }
 }
 
@@ -282,7 +348,7 @@ mod tests {
     fn the_limits_are_documented() {
         use limits_page::{row, time};
         row(
-            "concurrent searches: lists and redrives by `itemContains`, `errorClass` or `reason`, groups of dead letters, and other filters without an index",
+            "concurrent searches: lists and redrives by `itemContains`, `errorClass`, `reason` or `waitsFor`, groups of dead letters, and other filters without an index",
             &crate::SEARCHES.to_string(),
         );
         row("timeout of a search", &time(super::super::Options::default().deadline * 3 / 4));

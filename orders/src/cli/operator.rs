@@ -82,12 +82,21 @@ pub(crate) struct FilterArgs {
     /// Reason, such as that of a group; ** stands for any characters
     #[arg(long, value_name = "PATTERN")]
     pub(crate) reason_pattern: Option<String>,
+    /// Order id or the beginning of one, or prefix of the external reference or of the customer, case-insensitive
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
     /// Customer, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) customer: Option<String>,
+    /// Prefix of the customer, case-insensitive
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) customer_prefix: Option<String>,
     /// External reference, exact match
     #[arg(long, value_name = "TEXT")]
     pub(crate) external_reference: Option<String>,
+    /// Prefix of the external reference, case-insensitive
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reference_prefix: Option<String>,
     /// Substring of the name of a line item, case-insensitive
     #[arg(long, value_name = "TEXT")]
     pub(crate) item_contains: Option<String>,
@@ -114,8 +123,11 @@ impl FilterArgs {
         let texts = [
             ("errorClass", self.error_class.clone()),
             ("reason", self.reason_pattern.clone()),
+            ("search", self.search.clone()),
             ("customer", self.customer.clone()),
+            ("customerPrefix", self.customer_prefix.clone()),
             ("externalReference", self.external_reference.clone()),
+            ("referencePrefix", self.reference_prefix.clone()),
             ("itemContains", self.item_contains.clone()),
             ("currency", self.currency.clone()),
             ("totalFrom", self.total_from.clone()),
@@ -181,8 +193,11 @@ mod tests {
         let filter = FilterArgs {
             error_class: text(),
             reason_pattern: text(),
+            search: text(),
             customer: text(),
+            customer_prefix: text(),
             external_reference: text(),
+            reference_prefix: text(),
             item_contains: text(),
             currency: text(),
             total_from: text(),
@@ -191,6 +206,8 @@ mod tests {
             created_before: time(),
         };
         let given: BTreeSet<&str> = filter.set_filters().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(given, BTreeSet::from(domain::query::FILTER_FIELDS));
+        let mut fields = BTreeSet::from(domain::query::FILTER_FIELDS);
+        assert!(fields.remove("waitsFor"), "a failed order waits for nothing");
+        assert_eq!(given, fields);
     }
 }

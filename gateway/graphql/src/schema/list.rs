@@ -8,9 +8,10 @@ use domain::Currency;
 use crate::errors::{bad_input, to_graphql_error};
 use crate::large_operations::{LargeOperationPermit, order_size};
 use crate::schema::scalars::{DateTime, Decimal};
-use crate::schema::types::{Order, OrderStatus};
+use crate::schema::types::{Order, OrderStatus, OrderWaitsFor};
 use crate::services::{Services, caller};
 use domain::query::{Filter, FilterError, Position, RawFilter, Sort};
+use domain::waiting::WaitsFor;
 use gateway_service::orders::{ListQuery, PageCursor, Take};
 use gateway_store::Listed;
 
@@ -24,16 +25,25 @@ pub(crate) const MAX_PAGE: i32 = 100;
 pub(crate) struct OrderFilter {
     /// Any of these statuses. Default: all.
     statuses: Option<Vec<OrderStatus>>,
+    /// Order id or at least 8 hexadecimal digits of its beginning, or prefix of the external reference or of
+    /// the customer, case-insensitive.
+    search: Option<String>,
     /// Customer, exact match.
     customer: Option<String>,
+    /// Prefix of the customer, case-insensitive.
+    customer_prefix: Option<String>,
     /// External reference, exact match.
     external_reference: Option<String>,
+    /// Prefix of the external reference, case-insensitive.
+    reference_prefix: Option<String>,
     /// Error class of the latest event, exact match.
     error_class: Option<String>,
     /// Pattern of the reason of the latest event. Without `**` it selects the reasons with the same
     /// normal form: the `reason` of a group of dead letters. `**` stands for any characters. An empty
     /// pattern selects orders without a reason.
     reason: Option<String>,
+    /// What a pending order waits for. Orders in other statuses do not match.
+    waits_for: Option<OrderWaitsFor>,
     /// Created at or after this time.
     created_from: Option<DateTime>,
     /// Created before this time.
@@ -59,10 +69,14 @@ impl OrderFilter {
     ) -> std::result::Result<Filter, Vec<FilterError>> {
         let raw_filter = RawFilter {
             statuses: self.statuses.unwrap_or_default().into_iter().map(Into::into).collect(),
+            search: self.search,
             customer: self.customer,
+            customer_prefix: self.customer_prefix,
             external_reference: self.external_reference,
+            reference_prefix: self.reference_prefix,
             error_class: self.error_class,
             reason: self.reason,
+            waits_for: self.waits_for.map(|cause| WaitsFor::from(cause).to_string()),
             created_from: self.created_from.map(|time| time.0),
             created_before: self.created_before.map(|time| time.0),
             currency: self.currency,

@@ -62,6 +62,10 @@ impl Orders {
         filter: &Filter,
     ) -> Result<DeadLetterGroups, Error> {
         principal.require(Scope::OrdersRead)?;
+        if filter.waits_for.is_some() {
+            // A failed order waits for nothing.
+            return Ok(DeadLetterGroups { groups: Vec::new(), orders: 0, complete: true });
+        }
         Ok(self.store.dead_letter_groups(principal, filter).await?)
     }
 
@@ -95,6 +99,11 @@ impl Orders {
     pub async fn redrive_all(&self, principal: &Principal, redrive: &Redrive) -> Result<Redriven, Error> {
         principal.require(Scope::OrdersManage)?;
         let filter = Filter { statuses: vec![Status::Failed], ..redrive.filter.clone() };
+        if filter.waits_for.is_some() {
+            // A failed order waits for nothing.
+            let next_start_at = redrive.start_at.unwrap_or_else(|| self.store.now());
+            return Ok(Redriven { orders: Vec::new(), next: None, next_start_at });
+        }
         let limit = redrive.limit.min(MAX_REDRIVEN);
         // One more than requested shows whether there are more.
         let mut ids = self.store.list_ids(principal, &filter, redrive.after, limit.saturating_add(1)).await?;

@@ -63,10 +63,11 @@ impl Store {
         filter: &Filter,
     ) -> Result<DeadLetterGroups, Error> {
         let filter = Filter { statuses: vec![Status::Failed], ..filter.clone() };
-        let rest = ResidualFilter::with_strings(&filter);
+        let rest = ResidualFilter::with_strings(&filter, self.queue_snapshot());
         let scan =
             Scan { filter, sort: Sort::default(), start: ScanStart::Begin, end: None, limit: MAX_GROUPED };
-        let reader = Reader { rest: Some(rest), ..self.reader(&principal.tenant, &scan) };
+        let among = self.few_matches(&principal.tenant, &scan.filter).await?;
+        let reader = Reader { rest: Some(rest), among, ..self.reader(&principal.tenant, &scan) };
         let permit = self.inner.lane.enter(&mut SearchPass::default())?;
         self.searching(ReadPath::Search(permit), reader, |reader, connection| {
             Box::pin(reader.groups(connection))

@@ -12,7 +12,7 @@ use crate::scan::{Scan, ScanStart};
 use crate::search::names_buyer;
 use crate::statement::Statement;
 
-/// Builds the SELECT of a page of a tenant's orders.
+/// Builds the SELECT of a page of a tenant's orders, or of those `among` some orders.
 ///
 /// An index finds the page by its keys, and only then are its orders read: a filter that skips many orders does not
 /// read them all.
@@ -21,20 +21,21 @@ pub(super) fn page(
     tenant: &TenantId,
     scan: &Scan,
     selection: &Selection,
+    among: Option<&[OrderId]>,
 ) -> Statement<'static> {
     let Scan { filter, sort, limit, .. } = scan;
     let mut sql = Statement::new("SELECT ");
     selection.push(&mut sql);
     sql.push(" FROM orders JOIN (");
-    let parts = by_stage(tenant, filter, *sort);
+    let parts = if among.is_some() { Vec::new() } else { by_stage(tenant, filter, *sort) };
     if parts.is_empty() {
-        keys(&mut sql, dialect, tenant, scan, None);
+        keys(&mut sql, dialect, tenant, scan, among.map_or(Source::Index, Source::Ids));
     } else {
         // Each segment is in the sequence of the list, so the page is among their first orders.
         sql.push("SELECT id FROM (");
         for (n, part) in parts.into_iter().enumerate() {
             sql.push(if n == 0 { "SELECT id FROM (" } else { " UNION ALL SELECT id FROM (" });
-            keys(&mut sql, dialect, tenant, scan, Some(part));
+            keys(&mut sql, dialect, tenant, scan, Source::Segment(part));
             sql.push(&format!(") part_{n}"));
         }
         sql.push(") parts").push(&order_by(*sort, "")).push(" LIMIT ?").bind(i64::from(*limit));
@@ -43,18 +44,38 @@ pub(super) fn page(
     sql
 }
 
+/// What the ids of a page are read from.
+enum Source<'a> {
+    /// The index that serves the filter.
+    Index,
+    /// A segment of `orders_by_stage`.
+    Segment(Segment),
+    /// Orders that were looked up.
+    Ids(&'a [OrderId]),
+}
+
 /// Adds the SELECT of the ids of a page, or of one segment of it.
-fn keys(sql: &mut Statement<'_>, dialect: Dialect, tenant: &TenantId, scan: &Scan, part: Option<Segment>) {
+fn keys(sql: &mut Statement<'_>, dialect: Dialect, tenant: &TenantId, scan: &Scan, source: Source<'_>) {
     let Scan { filter, sort, start, end, limit } = scan;
     sql.push("SELECT id FROM orders");
-    match part {
-        Some(_) => sql.push(dialect.by_stage()),
-        None => sql.push(&index(filter, *sort).map_or_else(String::new, |index| dialect.force_index(index))),
-    };
-    sql.push(" WHERE ");
-    match part {
-        Some(part) => part.condition(sql, Some(tenant)),
-        None => of_statuses(sql, tenant, filter),
+    match source {
+        Source::Segment(part) => {
+            sql.push(dialect.by_stage()).push(" WHERE ");
+            part.condition(sql, Some(tenant));
+        }
+        Source::Index => {
+            let forced = index(filter, *sort).map_or_else(String::new, |index| dialect.force_index(index));
+            sql.push(&forced).push(" WHERE ");
+            of_statuses(sql, tenant, filter);
+        }
+        Source::Ids(ids) => {
+            sql.push(&dialect.force_index("PRIMARY")).push(" WHERE ");
+            match ids {
+                [] => _ = sql.push("1 = 0 AND "),
+                ids => _ = sql.push("id").push_in_padded(ids.iter().copied()).push(" AND "),
+            }
+            of_statuses(sql, tenant, filter);
+        }
     }
     matching(sql, dialect, filter);
     let (behind, in_front) = if sort.is_descending() { ("<", ">") } else { (">", "<") };

@@ -38,6 +38,8 @@ pub(super) struct Reader {
     pub(super) scan: Scan,
     /// The other conditions.
     pub(super) rest: Option<ResidualFilter>,
+    /// The only orders that can match, if they were looked up.
+    pub(super) among: Option<Vec<OrderId>>,
     pub(super) until: Instant,
 }
 
@@ -74,7 +76,9 @@ impl Reader {
         match self.decoded(piece, connection).await {
             // One of the rows cannot be received.
             Err(error) if error.cause().is_some() => {
-                let rows = page(self.dialect, &self.tenant, piece, &POSITION).fetch(connection).await?;
+                let rows = page(self.dialect, &self.tenant, piece, &POSITION, self.among.as_deref())
+                    .fetch(connection)
+                    .await?;
                 let places: Vec<Position> =
                     rows.iter().filter_map(|row| position(&POSITION.of(row))).collect();
                 Ok((by_ids(&places, connection).await?, rows.len()))
@@ -90,7 +94,8 @@ impl Reader {
         piece: &Scan,
         connection: &mut Connection,
     ) -> Result<(Vec<Listed>, usize), Error> {
-        let mut rows = page(self.dialect, &self.tenant, piece, &columns::ORDER).stream(connection);
+        let mut rows = page(self.dialect, &self.tenant, piece, &columns::ORDER, self.among.as_deref())
+            .stream(connection);
         let (mut items, mut received) = (Vec::new(), 0);
         while let Some(row) = rows.try_next().await? {
             received += 1;
@@ -103,7 +108,7 @@ impl Reader {
         if self.rest.is_some() {
             return Ok(self.search(connection).await?.into_iter().map(|place| place.id).collect());
         }
-        let sql = page(self.dialect, &self.tenant, &self.scan, &columns::ID);
+        let sql = page(self.dialect, &self.tenant, &self.scan, &columns::ID, self.among.as_deref());
         Ok(sql.fetch(connection).await?.iter().filter_map(|row| rows::id(row, 0).ok()).collect())
     }
 
@@ -147,7 +152,7 @@ impl Reader {
     ) -> Result<u32, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(0) };
-        let sql = page(self.dialect, &self.tenant, &scan, rest.columns());
+        let sql = page(self.dialect, &self.tenant, &scan, rest.columns(), self.among.as_deref());
         let mut seen = 0;
         let mut rows = sql.stream(connection);
         loop {
@@ -179,7 +184,9 @@ impl Reader {
     ) -> Result<u32, Error> {
         let scan = Scan { limit: size, ..self.scan.clone() };
         let Some(rest) = &mut self.rest else { return Ok(0) };
-        let rows = page(self.dialect, &self.tenant, &scan, &POSITION).fetch(connection).await?;
+        let rows = page(self.dialect, &self.tenant, &scan, &POSITION, self.among.as_deref())
+            .fetch(connection)
+            .await?;
         for place in rows.iter().filter_map(|row| position(&POSITION.of(row))) {
             self.scan.start = ScanStart::Behind(place);
             let row = select_orders(connection, rest.columns(), &[place.id], &Owner::Any, "").await?;

@@ -3,6 +3,7 @@
 mod cursors;
 mod exact;
 mod pages;
+mod prefixes;
 mod search;
 mod statements;
 
