@@ -110,6 +110,15 @@ fn settings_have_the_defaults_of_the_page() {
             count(gateway_service::orders::MAX_RATE as usize)
         ),
     );
+    row(
+        "concurrent exports; orders of an export; orders in one read of it",
+        &format!(
+            "{}; {}; {}",
+            count(gateway_service::orders::MAX_EXPORTS),
+            count(gateway_service::orders::MAX_EXPORTED as usize),
+            count(gateway_service::orders::EXPORT_PAGE as usize)
+        ),
+    );
     row("orders of one cancellation by filter", &count(gateway_service::orders::MAX_CANCELLED as usize));
     let at_most = |max: u32| format!("none, at most {}", count(max as usize));
     row("rate of a key; of a tenant, in requests per second", &at_most(domain::MAX_RATE));

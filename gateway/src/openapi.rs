@@ -193,6 +193,7 @@ mod tests {
                 "get /livez",
                 "get /metrics",
                 "get /orders",
+                "get /orders/export",
                 "get /orders/{id}",
                 "get /orders/{id}/events",
                 "get /queue",

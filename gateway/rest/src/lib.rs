@@ -13,11 +13,13 @@ mod cancel_orders;
 mod client;
 mod commands;
 mod create_order;
+mod csv;
 mod dead_letter_groups;
 mod dead_letters;
 mod draft;
 mod event_log;
 mod events;
+mod export;
 mod filter;
 mod get_order;
 mod list;
@@ -72,6 +74,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
     let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
     let others = OpenApiRouter::new()
         .routes(routes!(list::list))
+        .routes(routes!(export::export))
         .routes(routes!(commands::cancel))
         .routes(routes!(cancel_orders::cancel))
         .routes(routes!(commands::redrive))

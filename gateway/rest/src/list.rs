@@ -25,7 +25,7 @@ const MAX_LIMIT: u32 = 1_000;
 /// The parameters of the page, in the order of [`PageParams`]. The others are those of the filter.
 const PAGE: [&str; 4] = ["limit", "sort", "after", "before"];
 /// The additional parameter of a list of all orders.
-const STATUS: &str = "status";
+pub(super) const STATUS: &str = "status";
 
 /// The schema of the sort orders, for the documentation.
 struct SortWord;
@@ -70,7 +70,7 @@ struct PageParams {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read as a `ListRequest`")]
-struct StatusParam {
+pub(super) struct StatusParam {
     /// Statuses: repeat the parameter or separate them with commas.
     #[param(value_type = Option<Vec<StatusWord>>)]
     status: (),
@@ -146,7 +146,8 @@ pub(super) fn limit(query: &mut Query<'_>, default: u32) -> u32 {
     }
 }
 
-fn statuses(query: &mut Query<'_>) -> Vec<Status> {
+/// Parses the statuses of a filter.
+pub(super) fn statuses(query: &mut Query<'_>) -> Vec<Status> {
     let mut statuses = Vec::new();
     for word in query.all(STATUS).iter().flat_map(|value| value.split(',')) {
         match word.parse() {

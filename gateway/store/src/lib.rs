@@ -112,7 +112,7 @@ pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;
 pub use isolate::LARGEST_ORDER;
 pub use later_clock::ClaimLimits;
-pub use list::{DeadLetterGroup, DeadLetterGroups, MAX_GROUPED};
+pub use list::{DeadLetterGroup, DeadLetterGroups, ExportPage, MAX_GROUPED};
 pub use migrate::Schema;
 pub use options::Options;
 pub use pause_state::Pause;

@@ -2,6 +2,7 @@
 //!
 //! A list that an index serves is one statement. Every other list is a search (see `search`).
 
+mod export;
 mod groups;
 mod lookup;
 mod query;
@@ -14,6 +15,7 @@ use domain::query::{Filter, Position, Sort};
 use domain::{Order, OrderId, Principal, TenantId};
 use tokio::time::Instant;
 
+pub use self::export::ExportPage;
 pub use self::groups::{DeadLetterGroup, DeadLetterGroups, MAX_GROUPED};
 use self::reader::Reader;
 use super::connection::Connection;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -59,6 +60,18 @@ impl SearchPool {
             })?,
         };
         Ok(pass.0.insert(permit).clone())
+    }
+
+    /// As [`Self::enter`], and waits for a free permit.
+    pub(super) async fn wait(&self, pass: &mut SearchPass, longest: Duration) -> Result<Permit, Error> {
+        if let Some(permit) = &pass.0 {
+            return Ok(permit.clone());
+        }
+        match tokio::time::timeout(longest, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(pass.0.insert(Arc::new(permit)).clone()),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => self.enter(pass),
+        }
     }
 
     pub(super) async fn spawn<T: Send + 'static>(

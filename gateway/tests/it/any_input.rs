@@ -118,6 +118,8 @@ fn requests(gateway: &Gateway<'_>, id: &str, text: &str) -> Vec<(&'static str, R
         ("raw query", get(format!("/orders?{}", value.replace("%26", "&").replace("%3D", "=")))),
         ("total cursor", get(format!("/orders?sort=-total&after={value}"))),
         ("dead letters", get(format!("/dead-letters?createdFrom={value}&after={value}"))),
+        ("groups", get(format!("/dead-letters/groups?reason={value}&limit={value}"))),
+        ("export", get(format!("/orders/export?format={value}&search={value}"))),
         ("order", get(format!("/orders/{value}"))),
         ("sequence", get(format!("/orders/{id}?waitForSequence={value}&timeout=0"))),
         ("events", get(format!("/orders/{id}/events?after={value}"))),

@@ -38,6 +38,8 @@ mod event_log;
 #[cfg(test)]
 mod event_pages;
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod failing_transactions;
 #[cfg(test)]
 mod failures;

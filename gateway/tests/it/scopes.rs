@@ -32,6 +32,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("get", "/orders", Scope::OrdersRead, ""),
     ("post", "/orders", Scope::OrdersWrite, r#"{"item": "Tea", "quantity": 1, "price": 1}"#),
     ("post", "/orders/bulk", Scope::OrdersWrite, r#"[{"item": "Tea", "quantity": 1, "price": 1}]"#),
+    ("get", "/orders/export", Scope::OrdersRead, ""),
     ("get", "/orders/{id}", Scope::OrdersRead, ""),
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
     ("get", "/events", Scope::EventsRead, ""),

@@ -21,7 +21,7 @@ fn bound(tenant: &str) -> Arc<Principal> {
     Arc::new(Principal { name, tenant, all_tenants: false, ..Principal::anonymous() })
 }
 
-async fn service(backend: &Backend) -> Service {
+pub(crate) async fn service(backend: &Backend) -> Service {
     let (queue, bus) = (backend.queue.clone(), backend.bus.clone());
     let parts = ServiceParts { config: Config::default(), store: backend.gateway_store().await, queue, bus };
     Service::start(parts).await.unwrap()

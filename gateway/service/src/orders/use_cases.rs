@@ -3,9 +3,10 @@ use std::sync::Arc;
 use domain::transition::Command;
 use domain::{Order, OrderId, Principal, Timestamp};
 use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{answers, command_batch, counts, create_batch, open_orders};
+use super::{answers, command_batch, counts, create_batch, export, open_orders};
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
@@ -24,6 +25,7 @@ pub struct Orders {
     pub(super) direct_enqueue: DirectEnqueue,
     pub(super) counts: Arc<counts::Cache>,
     pub(super) open_orders: Arc<open_orders::OpenOrders>,
+    pub(super) exports: Arc<Semaphore>,
     pub(super) health: HealthMonitor,
     pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
     pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
@@ -95,6 +97,7 @@ impl Orders {
             direct_enqueue: direct_enqueue.clone(),
             counts: Arc::default(),
             open_orders: Arc::default(),
+            exports: Arc::new(Semaphore::new(export::MAX_EXPORTS)),
             health: direct_enqueue.health.clone(),
             creations,
             transitions,

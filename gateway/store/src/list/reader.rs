@@ -222,7 +222,7 @@ fn listed(row: &Row) -> Option<Listed> {
 }
 
 /// Reads the orders at these positions, in their sequence, without those that were removed meanwhile.
-async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<Listed>, Error> {
+pub(super) async fn by_ids(places: &[Position], connection: &mut Connection) -> Result<Vec<Listed>, Error> {
     let ids: Vec<OrderId> = places.iter().map(|place| place.id).collect();
     let FoundOrders { orders, unreadable } = read::find(connection, &ids, &Owner::Any).await?;
     let mut orders: HashMap<OrderId, Order> = orders.into_iter().map(|order| (order.id, order)).collect();
