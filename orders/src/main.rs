@@ -6,6 +6,7 @@
 //! | what a command does | `commands` |
 //! | the settings and how they are applied | `cli::settings` |
 //! | the names for gateways and the keys for them | `contexts` |
+//! | the formats of the output of commands | `output` |
 //! | how a process starts | `startup` |
 //! | how secrets in files are replaced | `secret_files` |
 //! | how the program ends | `signal`, `error` |
@@ -19,6 +20,7 @@ mod console;
 mod contexts;
 mod error;
 mod log;
+mod output;
 mod secret_files;
 mod signal;
 mod startup;

@@ -8,6 +8,7 @@ use domain::{Limits, MAX_BURST, MAX_RATE, MAX_STREAM_LIMIT, Role, Scopes, Tenant
 use gateway::access::{MAX_GRACE, MAX_KEY_TTL};
 use gateway::store::{COUNT_LIMIT, LimitChanges};
 
+use super::FormatArgs;
 use super::settings::{DatabaseArgs, LogArgs};
 use crate::values::{self, NewLimit};
 
@@ -42,9 +43,8 @@ impl RateArgs {
 /// The database and the form of the output.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]

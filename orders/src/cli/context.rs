@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::FormatArgs;
 use crate::values::{self, ContextName, ServerUrl};
 
 /// The commands of contexts.
@@ -50,7 +51,6 @@ pub(crate) struct SetContextArgs {
 /// The settings of `orders context list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListContextsArgs {
-    /// Print each context as one line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }

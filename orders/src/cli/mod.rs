@@ -7,6 +7,7 @@ mod access;
 mod context;
 mod flag_secrets;
 mod operator;
+mod output;
 mod parse;
 #[cfg(test)]
 mod reference;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::OrderId;
 use gateway::store::Setting;
 
+use crate::output::ColorChoice;
 use crate::values::{self, ContextName, ServerUrl};
 
 pub(crate) use access::{
@@ -30,6 +32,7 @@ pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
+pub(crate) use output::FormatArgs;
 pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, EmailArgs, GatewaySettings,
@@ -65,6 +68,9 @@ Durations are written as 250ms, 30s, 10m, 1h30m or 7d, sizes as 256KiB, 8MiB or 
 `orders <COMMAND> --help` lists the settings of a command. RUST_LOG sets the log filter."
 )]
 pub(crate) struct Cli {
+    /// Colours of the output and of the log: auto, always or never; auto is on for a terminal unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(crate) color: ColorChoice,
     /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -295,6 +301,8 @@ pub(crate) enum Role {
 /// The settings of `orders config`: those of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     /// Command whose settings to print
     #[arg(value_name = "COMMAND", default_value = "dev")]
     pub(crate) of: Configured,

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use domain::{OrderId, Timestamp};
 
-use super::CaArgs;
 use super::settings::TokenArgs;
+use super::{CaArgs, FormatArgs};
 use crate::values::{self, ContextName, ServerUrl};
 
 /// The gateway.
@@ -46,9 +46,18 @@ pub(crate) enum QueueCommand {
     /// Pause the queue: it accepts orders but starts none; running orders finish
     Pause(PauseArgs),
     /// Resume the queue
-    Resume(ApiArgs),
+    Resume(QueueArgs),
     /// Print the state of the queue and the number of orders
-    Status(ApiArgs),
+    Status(QueueArgs),
+}
+
+/// The settings of `orders queue status` and `orders queue resume`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueArgs {
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
 }
 
 /// The settings of `orders queue pause`.
@@ -60,7 +69,7 @@ pub(crate) struct PauseArgs {
     #[command(flatten)]
     pub(crate) requester: RequesterArgs,
     #[command(flatten)]
-    pub(crate) api: ApiArgs,
+    pub(crate) queue: QueueArgs,
 }
 
 /// The commands of dead letters.
@@ -147,9 +156,8 @@ pub(crate) struct ListArgs {
     /// Maximum number of orders: 1 to 1000000
     #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000), default_value = "100")]
     pub(crate) limit: u32,
-    /// Print each order as one line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
 }

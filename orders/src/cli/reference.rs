@@ -17,7 +17,7 @@ unit: `250ms`, `30s`, `10m`, `1h30m`, `7d`. A size has a unit or is in bytes: `2
 COMMAND` prints the effective values and their sources. An invalid value ends the program with exit code 2 and an error that
 names the setting; so does a setting under [its old name](../contribute/names.md).
 
-`RUST_LOG` sets the log filter, such as `info` or `warn,gateway=debug`. `NO_COLOR` turns the colours of the log off.
+`RUST_LOG` sets the log filter, such as `info` or `warn,gateway=debug`. `NO_COLOR` turns the colours of the log and of commands off.
 `ORDERS_CONFIG` is the path of the file of [contexts](../operate/contexts.md).
 ";
 
@@ -34,7 +34,8 @@ const COMMANDS_HEAD: &str = "# Commands
 This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p orders --bin orders reference`.
 
 `orders` is one program with a command for each role and task; without a command it runs `orders dev`. `--help` of each
-command describes its flags in the terminal.
+command describes its flags in the terminal. Every command has `--color auto|always|never`.
+[The command line](../operate/command-line.md) is the guide.
 
 | exit code | meaning |
 |---|---|

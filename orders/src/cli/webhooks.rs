@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use domain::{Currency, EndpointId, WebhookFormat, WebhookPayload};
 use gateway::webhooks::{MAX_CONCURRENCY, MAX_OVERLAP, MAX_RATE};
 
-use super::ApiArgs;
+use super::{ApiArgs, FormatArgs};
 use crate::values::{self, Since};
 
 /// The commands of webhook endpoints.
@@ -45,9 +45,8 @@ pub(crate) enum WebhooksCommand {
 /// The form of the output, and the gateway.
 #[derive(Debug, Args)]
 pub(crate) struct WebhookListArgs {
-    /// Print JSON, one line for each item
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::LINK;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::http_client::{TRUST_HINT, certificate_problem, http_client};
 use super::target::{Target, below};
 use crate::cli::{ApiArgs, RequesterArgs};
 use crate::error::Error;
+use crate::output::Item;
 use crate::values::redacted;
 
 /// Exceeds every timeout of a gateway.
@@ -28,7 +30,23 @@ impl Api {
         Ok(Self { client: http_client(TIMEOUT, &target.trust)?, target })
     }
 
-    pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Error> {
+    /// Returns the object at a path.
+    pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Item, Error> {
+        Ok(item(self.request(path, query).await?))
+    }
+
+    /// Returns a page of a list, and the cursor `after` of the next one.
+    pub(super) async fn get_page(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<(Vec<Item>, Option<String>), Error> {
+        let Answer { text, links } = self.request(path, query).await?;
+        let items = Item::parse(&text).map(|page| page.elements()).unwrap_or_default();
+        Ok((items, links.as_deref().and_then(next_cursor)))
+    }
+
+    async fn request(&self, path: &str, query: &[(&str, String)]) -> Result<Answer, Error> {
         let mut url = self.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -36,23 +54,23 @@ impl Api {
         self.send(self.client.request(Method::GET, url)).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        self.send(self.client.request(Method::POST, self.url(path)).json(body)).await
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Item, Error> {
+        self.send(self.client.request(Method::POST, self.url(path)).json(body)).await.map(item)
     }
 
-    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        self.send(self.client.request(Method::PATCH, self.url(path)).json(body)).await
+    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Item, Error> {
+        self.send(self.client.request(Method::PATCH, self.url(path)).json(body)).await.map(item)
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Result<Value, Error> {
-        self.send(self.client.request(Method::DELETE, self.url(path))).await
+    pub(super) async fn delete(&self, path: &str) -> Result<Item, Error> {
+        self.send(self.client.request(Method::DELETE, self.url(path))).await.map(item)
     }
 
     fn url(&self, path: &str) -> Url {
         below(&self.target.url, path)
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Value, Error> {
+    async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {
         let shown = self.target.shown();
         let request = match &self.target.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
@@ -72,11 +90,12 @@ impl Api {
             return Err(Error::failed(format!("{shown} redirects, which is not followed: {status}"))
                 .hint("give the address of the gateway itself, such as https:// in place of http://"));
         }
+        let links = response.headers().get(LINK).and_then(|links| links.to_str().ok()).map(str::to_owned);
         let text = response.text().await.unwrap_or_default();
-        let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() {
-            return Ok(body);
+            return Ok(Answer { text, links });
         }
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
         let refused = Error::failed(format!("the gateway at {shown} refused: {detail}"));
         if status == StatusCode::UNAUTHORIZED {
@@ -90,6 +109,26 @@ impl Api {
     }
 }
 
+/// The body of a response, and its header `Link`.
+struct Answer {
+    text: String,
+    links: Option<String>,
+}
+
+/// Returns the body as an item; null for an empty one.
+fn item(answer: Answer) -> Item {
+    Item::parse(&answer.text).unwrap_or_else(|| Value::Null.into())
+}
+
+/// Returns the cursor of the next page in a header such as `</orders?after=C>; rel="next", <…>; rel="first"`.
+fn next_cursor(links: &str) -> Option<String> {
+    let next = links.split(", ").find(|link| link.ends_with("rel=\"next\""))?;
+    let target = next.strip_prefix('<')?.split_once('>')?.0;
+    let (_, query) = target.split_once('?')?;
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "after").map(|(_, cursor)| cursor.into_owned())
+}
+
 /// Returns the name of the requester: the flag, or the user name.
 pub(super) fn requested_by(args: &RequesterArgs) -> String {
     args.requested_by.clone().unwrap_or_else(user_name)
@@ -100,4 +139,20 @@ pub(super) fn user_name() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok();
     let usable = |name: &String| domain::strings::validate(name, domain::strings::MAX_REQUESTED_BY).is_ok();
     user.filter(usable).unwrap_or_else(|| "the command line".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_in_the_links() {
+        let first = r#"</orders?limit=2&after=a%2Bb>; rel="next""#;
+        assert_eq!(next_cursor(first).as_deref(), Some("a+b"));
+        let middle =
+            r#"</x?a=1,2&after=c>; rel="next", </x?before=b>; rel="prev", </x?limit=2>; rel="first""#;
+        assert_eq!(next_cursor(middle).as_deref(), Some("c"));
+        assert_eq!(next_cursor(r#"</x?before=b>; rel="prev""#), None);
+        assert_eq!(next_cursor(""), None);
+    }
 }

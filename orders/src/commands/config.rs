@@ -4,10 +4,12 @@ use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
+use serde_json::json;
 
 use crate::cli::{Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, redact_value, sqlite_file};
 use crate::error::Error;
-use crate::{console, log};
+use crate::log;
+use crate::output::{Column, Item, Layout, print_list, text};
 
 /// Prints one line for each setting: its name, its value, its source.
 pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> {
@@ -18,27 +20,28 @@ pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> 
     let (Some(command), Some(given)) = (command, given) else {
         return Err(Error::failed(format!("the command {name} has no settings")));
     };
-    let mut rows = vec![["SETTING".to_owned(), "VARIABLE".to_owned(), "VALUE".to_owned(), "FROM".to_owned()]];
-    for arg in command.get_arguments().filter(|arg| arg.get_env().is_some()) {
-        rows.push(setting_row(arg, given, args.of));
-    }
+    let settings = command.get_arguments().filter(|arg| arg.get_env().is_some());
+    let mut settings: Vec<Item> = settings.map(|arg| setting(arg, given, args.of)).collect();
     let (filter, from) = log::filter();
-    rows.push(["-".to_owned(), "RUST_LOG".to_owned(), filter, from.to_owned()]);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let mut table = String::new();
-    for [setting, variable, value, from] in &rows {
-        let line =
-            format!("{setting:<0$}  {variable:<1$}  {value:<2$}  {from}\n", widths[0], widths[1], widths[2]);
-        table.push_str(&line);
-    }
-    console::print(&table)
+    settings.push(json!({"setting": null, "variable": "RUST_LOG", "value": filter, "from": from}).into());
+    print_list(args.format.format(), &LAYOUT, &settings)
 }
 
-fn setting_row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
+const LAYOUT: Layout = Layout {
+    id: "variable",
+    none: "",
+    columns: &[
+        Column::new("SETTING", |setting| text(setting, "setting")),
+        Column::new("VARIABLE", |setting| text(setting, "variable")),
+        Column::new("VALUE", |setting| text(setting, "value")),
+        Column::new("FROM", |setting| text(setting, "from")),
+    ],
+};
+
+fn setting(arg: &Arg, given: &ArgMatches, of: Configured) -> Item {
     let id = arg.get_id().as_str();
-    let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let setting = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+    let setting = arg.get_long().map(|long| format!("--{long}"));
     let values = given.get_raw(id).into_iter().flatten();
     let shown: Vec<String> = values.map(|value| redact_value(id, &value.to_string_lossy())).collect();
     let value = if shown.is_empty() { describe_unset(id, given, of) } else { shown.join(",") };
@@ -47,7 +50,7 @@ fn setting_row(arg: &Arg, given: &ArgMatches, of: Configured) -> [String; 4] {
         Some(ValueSource::EnvVariable) => "environment",
         _ => "default",
     };
-    [setting, variable, value, from.to_owned()]
+    json!({"setting": setting, "variable": variable, "value": value, "from": from}).into()
 }
 
 /// Describes the effect of an unset setting without a fixed default.

@@ -7,12 +7,24 @@ use gateway::access::Key;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::table::table;
 use crate::cli::{ContextCommand, SetContextArgs, read_token_file};
 use crate::console;
 use crate::contexts::{self, Context, Contexts, Credential, MAX_TOKEN_BYTES};
 use crate::error::Error;
+use crate::output::{Column, Format, Item, Layout, print_list, text};
 use crate::values::{self, ContextName};
+
+const LAYOUT: Layout = Layout {
+    id: "name",
+    none: "no contexts are stored",
+    columns: &[
+        Column::new("CURRENT", |context| if context["current"] == true { "*" } else { "" }.to_owned()),
+        Column::new("NAME", |context| text(context, "name")),
+        Column::new("URL", |context| text(context, "url")),
+        Column::new("KEY", shown_credential),
+        Column::new("CA", |context| text(context, "ca")),
+    ],
+};
 
 /// Runs the command.
 pub(super) fn run(command: ContextCommand) -> Result<(), Error> {
@@ -27,7 +39,7 @@ pub(super) fn run(command: ContextCommand) -> Result<(), Error> {
             })?;
             console::print(&format!("the current context is {}: {url}\n", args.name))
         }
-        ContextCommand::List(args) => list(&contexts::read(&file)?, args.json),
+        ContextCommand::List(args) => list(&contexts::read(&file)?, args.format.format()),
         ContextCommand::Remove(args) => {
             let was_current = contexts::update(&file, |contexts| remove(contexts, &args.name))?;
             let then = if was_current { "; no context is current" } else { "" };
@@ -127,33 +139,19 @@ fn check_token(token: SecretString, setting: &str) -> Result<SecretString, Error
     Err(Error::usage(format!("{setting}: {problem}")).hint("copy the whole key, or create another one"))
 }
 
-fn list(contexts: &Contexts, as_json: bool) -> Result<(), Error> {
-    let entries = contexts.by_name.iter();
-    if as_json {
-        let line = |(name, context)| format!("{}\n", to_json(name, context, contexts.current.as_ref()));
-        return console::print(&entries.map(line).collect::<String>());
-    }
-    if contexts.by_name.is_empty() {
-        return console::print("no contexts are stored\n");
-    }
-    let head = ["CURRENT", "NAME", "URL", "KEY", "CA"].map(str::to_owned);
-    let row = |(name, context): (&ContextName, &Context)| {
-        let mark = if contexts.current.as_ref() == Some(name) { "*" } else { "" };
-        let ca = context.ca.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-        [mark.to_owned(), name.to_string(), context.url.to_string(), shown_credential(context), ca]
-    };
-    let rows: Vec<_> = std::iter::once(head).chain(entries.map(row)).collect();
-    console::print(&table(&rows))
+fn list(contexts: &Contexts, format: Format) -> Result<(), Error> {
+    let item = |(name, context)| Item::from(to_json(name, context, contexts.current.as_ref()));
+    let contexts: Vec<Item> = contexts.by_name.iter().map(item).collect();
+    print_list(format, &LAYOUT, &contexts)
 }
 
 /// Returns the public part of the key, or where it is.
-fn shown_credential(context: &Context) -> String {
-    let key_id = context.credential.as_ref().and_then(Credential::key_id);
-    match (&context.credential, key_id) {
-        (None, _) => "none".to_owned(),
-        (Some(Credential::File(file)), _) => format!("file {}", file.display()),
-        (Some(Credential::Token(_)), Some(id)) => format!("ord_{id}"),
-        (Some(Credential::Token(_)), None) => "token".to_owned(),
+fn shown_credential(context: &Item) -> String {
+    match (context["tokenFile"].as_str(), context["keyId"].as_str(), &context["hasToken"]) {
+        (Some(file), ..) => format!("file {file}"),
+        (None, Some(id), _) => format!("ord_{id}"),
+        (None, None, has_token) if *has_token == true => "token".to_owned(),
+        _ => "none".to_owned(),
     }
 }
 
@@ -168,6 +166,7 @@ fn to_json(name: &ContextName, context: &Context, current: Option<&ContextName>)
         "url": context.url.to_string(),
         "ca": context.ca.as_ref().map(|file| file.display().to_string()),
         "tokenFile": token_file,
+        "hasToken": matches!(context.credential, Some(Credential::Token(_))),
         "keyId": context.credential.as_ref().and_then(Credential::key_id),
     })
 }
@@ -218,9 +217,10 @@ mod tests {
             (Some(Credential::Token("eyJ.hush.hush".into())), "token".to_owned()),
         ] {
             let context = Context { url: url.clone(), ca: None, credential };
-            assert_eq!(shown_credential(&context), shown);
             let name = "a".parse().unwrap();
-            let json = to_json(&name, &context, Some(&name)).to_string();
+            let json = to_json(&name, &context, Some(&name));
+            assert_eq!(shown_credential(&json.clone().into()), shown);
+            let json = json.to_string();
             assert!(!json.contains(key.expose()) && !json.contains("hush"), "{json}");
         }
         let mistyped = format!("{}x", key.expose());

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, requested_by};
+use super::order_layout::DEAD_LETTERS;
+use super::order_pages;
 use crate::cli::{DeadLettersCommand, ListArgs, RedriveArgs};
 use crate::console;
 use crate::error::Error;
-
-/// Orders in one request.
-const PAGE_SIZE: u32 = 1_000;
+use crate::output::Listing;
 
 pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
     match command {
@@ -21,49 +21,11 @@ pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
 }
 
 async fn list_orders(args: &ListArgs) -> Result<(), Error> {
+    let mut listing = Listing::new(args.format.format(), &DEAD_LETTERS);
     let api = Api::new(&args.api)?;
-    let mut left = args.limit;
-    let mut after: Option<String> = None;
-    let mut total = 0_usize;
-    while left > 0 {
-        let limit = left.min(PAGE_SIZE);
-        let mut query = args.filter.set_filters();
-        query.push(("limit", limit.to_string()));
-        query.extend(after.take().map(|after| ("after", after)));
-        let page = api.get("/dead-letters", &query).await?;
-        let page = page.as_array().map(Vec::as_slice).unwrap_or_default();
-        console::print(&page.iter().map(|order| order_line(order, args.json)).collect::<String>())?;
-        total += page.len();
-        left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-        after = page.last().and_then(|order| order["id"].as_str()).map(str::to_owned);
-        // A page can be shorter than its limit if its orders are large. Only an empty page is the last one.
-        if after.is_none() {
-            break;
-        }
-    }
-    if total == 0 && !args.json {
-        console::print("no dead letters match\n")?;
-    }
-    Ok(())
-}
-
-fn order_line(order: &Value, json: bool) -> String {
-    if json {
-        return format!("{order}\n");
-    }
-    let text = |name: &str| order[name].as_str().unwrap_or("-");
-    if let Some(detail) = order["unreadable"].as_str() {
-        return format!("{}  cannot be read: {detail}; see `orders repair --help`\n", text("id"));
-    }
-    format!(
-        "{}  {}  {} of {} attempts failed  {}  {}\n",
-        text("id"),
-        text("updatedAt"),
-        order["failures"],
-        order["maxAttempts"],
-        text("errorClass"),
-        text("reason")
-    )
+    order_pages::each(&api, "/dead-letters", args.filter.set_filters(), args.limit, |page| listing.add(page))
+        .await?;
+    listing.finish()
 }
 
 async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {

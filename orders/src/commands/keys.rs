@@ -2,17 +2,41 @@
 //!
 //! A new key is the only output on stdout, so that a script can store it. Explanations are on stderr.
 
-use domain::{Principal, Role, Scopes, TenantId, Timestamp};
+use domain::{Limits, Principal, Role, Scopes, TenantId, Timestamp};
 use gateway::Store;
 use gateway::access::{self, IssuedKey, KeyError, KeyRequest, NewKeyTenant};
 use gateway::store::{ApiKey, Error as StoreError, MAX_KEY_PAGE};
 use serde_json::{Value, json};
 
 use super::api::user_name;
-use super::table::table;
 use crate::cli::{CreateKeyArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs, RotateKeyArgs};
 use crate::error::Error;
+use crate::output::{Column, Format, Item, Layout, print_list, print_object, text};
 use crate::{console, log, startup};
+
+/// A new key, whose id is not the value that a script needs.
+const ISSUED: Layout = Layout { id: "key", none: "", columns: ISSUED_COLUMNS };
+const ISSUED_COLUMNS: &[Column] = &[
+    Column::new("ID", |key| text(key, "id")),
+    Column::new("KEY", |key| text(key, "key")),
+    Column::new("EXPIRES", |key| text(key, "expiresAt")),
+];
+const LAYOUT: Layout = Layout {
+    id: "id",
+    none: "there are no keys",
+    columns: &[
+        Column::new("ID", |key| text(key, "id")),
+        Column::new("NAME", |key| text(key, "name")),
+        Column::new("TENANT", |key| key["tenant"].as_str().unwrap_or("(all)").to_owned()),
+        Column::new("STATE", |key| text(key, "state")),
+        Column::new("EXPIRES", |key| text(key, "expiresAt")),
+        Column::new("LAST USED", |key| key["lastUsedAt"].as_str().unwrap_or("never").to_owned()),
+        Column::new("LIMITS", shown_limits),
+        Column::new("SCOPES", |key| text(key, "scopes")),
+        Column::wide("CREATED", |key| text(key, "createdAt")),
+        Column::wide("CREATED BY", |key| text(key, "createdBy")),
+    ],
+};
 
 /// The hint for a change of keys beside a running gateway.
 const INSTEAD: &str = "keep the orders in MySQL or MariaDB, beside whose gateways this command works";
@@ -49,7 +73,7 @@ async fn create(args: &CreateKeyArgs) -> Result<(), Error> {
     let store = open(&args.output).await?;
     let issued = access::create(&store, &local_principal(), &request, None).await;
     store.close().await;
-    show_issued(&issued.map_err(refused)?, args.output.json)
+    show_issued(&issued.map_err(refused)?, args.output.format.format())
 }
 
 /// Returns the tenant of a new key. Workers process the orders of all tenants, and an admin manages them.
@@ -69,28 +93,8 @@ async fn list(args: &ListKeysArgs) -> Result<(), Error> {
     let now = store.now();
     store.close().await;
     let keys = keys.map_err(failed)?;
-    if args.output.json {
-        return console::print(
-            &keys.iter().map(|key| format!("{}\n", to_json(key, now))).collect::<String>(),
-        );
-    }
-    let head =
-        ["ID", "NAME", "TENANT", "STATE", "EXPIRES", "LAST USED", "LIMITS", "SCOPES"].map(str::to_owned);
-    let time = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |time| time.to_string());
-    let row = |key: &ApiKey| {
-        [
-            key.id.clone(),
-            key.name.clone(),
-            shown_tenant(key),
-            state(key, now).to_owned(),
-            key.expires_at.to_string(),
-            time(key.last_used_at),
-            key.limits.to_string(),
-            key.scopes.to_string(),
-        ]
-    };
-    let rows: Vec<_> = std::iter::once(head).chain(keys.iter().map(row)).collect();
-    console::print(&table(&rows))
+    let keys: Vec<Item> = keys.iter().map(|key| to_json(key, now).into()).collect();
+    print_list(args.output.format.format(), &LAYOUT, &keys)
 }
 
 async fn all_keys(store: &Store, tenant: Option<&TenantId>) -> Result<Vec<ApiKey>, StoreError> {
@@ -110,7 +114,7 @@ async fn rotate(args: &RotateKeyArgs) -> Result<(), Error> {
     let store = open(&args.output).await?;
     let issued = access::rotate(&store, &local_principal(), &args.id, args.grace, args.ttl, None).await;
     store.close().await;
-    show_issued(&issued.map_err(refused)?, args.output.json)
+    show_issued(&issued.map_err(refused)?, args.output.format.format())
 }
 
 async fn revoke(args: &RevokeKeyArgs) -> Result<(), Error> {
@@ -119,19 +123,18 @@ async fn revoke(args: &RevokeKeyArgs) -> Result<(), Error> {
     let now = store.now();
     store.close().await;
     let key = revoked.map_err(refused)?;
-    if args.output.json {
-        return console::print(&format!("{}\n", to_json(&key, now)));
-    }
-    console::print(&format!("key {} ({}) is revoked\n", key.id, key.name))
+    print_object(args.output.format.format(), &LAYOUT, &to_json(&key, now).into(), |_| {
+        format!("key {} ({}) is revoked\n", key.id, key.name)
+    })
 }
 
 /// Prints the key on stdout, and what it permits on stderr.
-fn show_issued(issued: &IssuedKey, as_json: bool) -> Result<(), Error> {
+fn show_issued(issued: &IssuedKey, format: Format) -> Result<(), Error> {
     let IssuedKey { key, stored } = issued;
-    if as_json {
+    if !format.is_for_readers() {
         let mut shown = to_json(stored, stored.created_at);
         shown["key"] = key.expose().into();
-        return console::print(&format!("{shown}\n"));
+        return print_object(format, &ISSUED, &shown.into(), |_| String::new());
     }
     console::explain(&format!(
         "key {} ({}), {}, expires {}: {}\nStore it now: it is not shown again.\n",
@@ -171,8 +174,16 @@ fn state(key: &ApiKey, now: Timestamp) -> &'static str {
     }
 }
 
-fn shown_tenant(key: &ApiKey) -> String {
-    key.tenant.as_ref().map_or_else(|| "(all)".to_owned(), ToString::to_string)
+/// Returns the limits as [`domain::Limits`] shows them.
+pub(super) fn shown_limits(key: &Item) -> String {
+    let limit = |name: &str| key[name].as_u64().and_then(|limit| u32::try_from(limit).ok());
+    let limits = Limits {
+        rate_per_s: limit("ratePerSecond"),
+        burst: limit("burst"),
+        max_streams: limit("maxStreams"),
+        max_open: limit("maxOpen"),
+    };
+    limits.to_string()
 }
 
 fn refused(error: KeyError) -> Error {

@@ -16,10 +16,11 @@ mod health_port;
 mod http_client;
 mod keys;
 mod migrate;
+mod order_layout;
+mod order_pages;
 mod processor;
 mod queue;
 mod repair;
-mod table;
 mod target;
 mod task;
 mod tenants;
@@ -34,12 +35,14 @@ use crate::cli::{Cli, Command, EmailRoleArgs, SecretInFlag, secrets_in_flags};
 use crate::console;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
+use crate::output::set_color;
 
 /// Maximum time that threads in a system call can delay the end of the process.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+    set_color(cli.color);
     match cli.command {
         Command::Dev(args) => run_server(args.process.log.log_format, matches, dev::run(args)),
         Command::Gateway(args) => run_server(args.process.log.log_format, matches, gateway::run(args)),

@@ -4,24 +4,42 @@ use serde_json::{Value, json};
 
 use super::api::{Api, requested_by};
 use crate::cli::{PauseArgs, QueueCommand};
-use crate::console;
 use crate::error::Error;
+use crate::output::{Column, Item, Layout, print_object, text, words};
 
 /// Runs the command, and prints the state of the queue afterwards.
 pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
-    let queue = match &command {
-        QueueCommand::Pause(PauseArgs { until, requester, api }) => {
+    let (queue, format) = match &command {
+        QueueCommand::Pause(PauseArgs { until, requester, queue: args }) => {
             let body = json!({"until": until, "requestedBy": requested_by(requester)});
-            Api::new(api)?.post("/queue/pause", &body).await?
+            (Api::new(&args.api)?.post("/queue/pause", &body).await?, &args.format)
         }
-        QueueCommand::Resume(api) => Api::new(api)?.post("/queue/resume", &json!({})).await?,
-        QueueCommand::Status(api) => Api::new(api)?.get("/queue", &[]).await?,
+        QueueCommand::Resume(args) => {
+            (Api::new(&args.api)?.post("/queue/resume", &json!({})).await?, &args.format)
+        }
+        QueueCommand::Status(args) => (Api::new(&args.api)?.get("/queue", &[]).await?, &args.format),
     };
-    console::print(&describe(&queue))
+    print_object(format.format(), &LAYOUT, &queue, describe)
 }
 
-fn describe(queue: &Value) -> String {
-    let text = |name: &str| queue[name].as_str().unwrap_or_default();
+const LAYOUT: Layout = Layout {
+    id: "paused",
+    none: "",
+    columns: &[
+        Column::new("PAUSED", |queue| text(queue, "paused")),
+        Column::new("PAUSED UNTIL", |queue| text(queue, "pausedUntil")),
+        Column::new("WORKERS", |queue| text(queue, "workers")),
+        Column::new("LENGTH", |queue| text(queue, "length")),
+        Column::new("PENDING", |queue| words(&queue["counts"]["pending"])),
+        Column::new("PROCESSING", |queue| words(&queue["counts"]["processing"])),
+        Column::new("COMPLETED", |queue| words(&queue["counts"]["completed"])),
+        Column::new("FAILED", |queue| words(&queue["counts"]["failed"])),
+        Column::new("CANCELLED", |queue| words(&queue["counts"]["cancelled"])),
+    ],
+};
+
+fn describe(queue: &Item) -> String {
+    let member = |name: &str| text(queue, name);
     let mut lines = Vec::new();
     if queue["paused"] == true {
         lines.push(("state", "paused: orders are accepted but not started".to_owned()));
@@ -39,13 +57,13 @@ fn describe(queue: &Value) -> String {
         }
     }
     if queue["paused"] == true {
-        let until = match text("pausedUntil") {
+        let until = match member("pausedUntil").as_str() {
             "" => "until it is resumed".to_owned(),
             until => format!("until {until}"),
         };
-        lines.push(("paused", format!("since {}, {until}", text("pausedAt"))));
-        if !text("pausedBy").is_empty() {
-            lines.push(("paused by", text("pausedBy").to_owned()));
+        lines.push(("paused", format!("since {}, {until}", member("pausedAt"))));
+        if !member("pausedBy").is_empty() {
+            lines.push(("paused by", member("pausedBy")));
         }
     }
     lines.into_iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
@@ -67,9 +85,9 @@ mod tests {
     #[test]
     fn description_contains_pause_and_counts() {
         let running = json!({"paused": false, "length": 3, "workers": 2});
-        assert_eq!(describe(&running), "state         running\nworkers       2\nin the queue  3\n");
+        assert_eq!(describe(&running.into()), "state         running\nworkers       2\nin the queue  3\n");
         let counts = json!({"pending": 5, "processing": 0, "completed": 100_000, "failed": 0, "cancelled": 0, "limit": 100_000});
-        let alone = describe(&json!({"paused": false, "length": 3, "workers": 0, "counts": counts}));
+        let alone = describe(&json!({"paused": false, "length": 3, "workers": 0, "counts": counts}).into());
         assert!(alone.starts_with("state         no worker is connected"), "{alone}");
         assert!(
             alone.contains("completed     100000 or more\n") && alone.contains("pending       5\n"),
@@ -77,7 +95,7 @@ mod tests {
         );
         let paused =
             json!({"paused": true, "pausedAt": "A", "pausedUntil": "B", "pausedBy": "ann", "length": null});
-        let shown = describe(&paused);
+        let shown = describe(&paused.into());
         assert!(
             shown.contains("since A, until B") && shown.contains("ann") && shown.contains("unknown"),
             "{shown}"

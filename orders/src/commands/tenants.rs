@@ -5,11 +5,26 @@ use domain::{TenantId, Timestamp};
 use gateway::store::{KeyActor, LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 use serde_json::{Value, json};
 
-use super::keys::{failed, local_principal};
-use super::table::table;
+use super::keys::{failed, local_principal, shown_limits};
 use crate::cli::{CreateTenantArgs, OutputArgs, TenantArgs, TenantsCommand, UpdateTenantArgs};
 use crate::error::Error;
+use crate::output::{Column, Item, Layout, print_list, print_object, text};
 use crate::{console, log, startup};
+
+const LAYOUT: Layout = Layout {
+    id: "id",
+    none: "there are no tenants",
+    columns: &[
+        Column::new("TENANT", |tenant| text(tenant, "id")),
+        Column::new("NAME", |tenant| text(tenant, "name")),
+        Column::new("STATE", |tenant| {
+            if tenant["suspendedAt"].is_null() { "active" } else { "suspended" }.to_owned()
+        }),
+        Column::new("LIMITS", shown_limits),
+        Column::new("CREATED", |tenant| text(tenant, "createdAt")),
+        Column::wide("SUSPENDED", |tenant| text(tenant, "suspendedAt")),
+    ],
+};
 
 /// Runs the command.
 pub(super) async fn run(command: TenantsCommand) -> Result<(), Error> {
@@ -37,11 +52,12 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     let now = store.now();
     store.close().await;
     match created.map_err(failed)? {
-        TenantCreation::Created if args.output.json => {
+        TenantCreation::Created => {
             let tenant = Tenant { id: args.id.clone(), name, created_at: now, suspended_at: None, limits };
-            console::print(&format!("{}\n", to_json(&tenant)))
+            print_object(args.output.format.format(), &LAYOUT, &to_json(&tenant).into(), |_| {
+                format!("tenant {} is created\n", args.id)
+            })
         }
-        TenantCreation::Created => console::print(&format!("tenant {} is created\n", args.id)),
         TenantCreation::Exists => Err(Error::failed(format!("the tenant {} exists", args.id))
             .hint("choose another id; `orders tenants list` shows the tenants")),
         TenantCreation::LimitReached => Err(Error::failed(format!("there are {MAX_TENANTS} tenants"))
@@ -102,24 +118,8 @@ async fn list(args: &OutputArgs) -> Result<(), Error> {
     let tenants = store.tenants().await;
     store.close().await;
     let tenants = tenants.map_err(failed)?;
-    if args.json {
-        return console::print(
-            &tenants.iter().map(|tenant| format!("{}\n", to_json(tenant))).collect::<String>(),
-        );
-    }
-    let head = ["TENANT", "NAME", "STATE", "LIMITS", "CREATED"].map(str::to_owned);
-    let state = |tenant: &Tenant| if tenant.suspended_at.is_some() { "suspended" } else { "active" };
-    let row = |tenant: &Tenant| {
-        [
-            tenant.id.to_string(),
-            tenant.name.clone(),
-            state(tenant).to_owned(),
-            tenant.limits.to_string(),
-            tenant.created_at.to_string(),
-        ]
-    };
-    let rows: Vec<_> = std::iter::once(head).chain(tenants.iter().map(row)).collect();
-    console::print(&table(&rows))
+    let tenants: Vec<Item> = tenants.iter().map(|tenant| to_json(tenant).into()).collect();
+    print_list(args.format.format(), &LAYOUT, &tenants)
 }
 
 fn to_json(tenant: &Tenant) -> Value {

@@ -11,6 +11,7 @@ use super::api::Api;
 use crate::cli::RecoverArgs;
 use crate::console;
 use crate::error::Error;
+use crate::output::Item;
 
 /// Pause between two reads of the progress.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -18,6 +19,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Starts a recovery if there is a time, and follows it if the user waits.
 pub(super) async fn recover(args: &RecoverArgs) -> Result<(), Error> {
     let api = Api::new(&args.output.api)?;
+    let is_for_readers = args.output.format.format().is_for_readers();
     let path = format!("/webhooks/{}", args.id);
     if let Some(since) = args.since {
         let now = now();
@@ -26,19 +28,19 @@ pub(super) async fn recover(args: &RecoverArgs) -> Result<(), Error> {
             body["until"] = until.at(now).to_string().into();
         }
         let recovery = api.post(&format!("{path}/recover"), &body).await?;
-        if args.output.json {
-            console::print(&format!("{recovery}\n"))?;
-        } else {
+        if is_for_readers {
             console::print(&describe(&recovery, args.dry_run))?;
+        } else {
+            console::print(&format!("{}\n", recovery.text()))?;
         }
         if recovery["endpoint"]["recovery"].is_null() {
             return Ok(());
         }
     }
-    if args.wait { follow(&api, &path, args.output.json).await } else { Ok(()) }
+    if args.wait { follow(&api, &path, is_for_readers).await } else { Ok(()) }
 }
 
-fn describe(recovery: &Value, dry_run: bool) -> String {
+fn describe(recovery: &Item, dry_run: bool) -> String {
     let more = if recovery["isMore"] == true { "at least " } else { "" };
     let events = recovery["events"].as_u64().unwrap_or_default();
     let started = recovery["endpoint"]["recovery"].is_object();
@@ -55,7 +57,7 @@ fn describe(recovery: &Value, dry_run: bool) -> String {
 }
 
 /// Prints the progress until the recovery has ended.
-async fn follow(api: &Api, path: &str, json: bool) -> Result<(), Error> {
+async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error> {
     let mut followed: Option<Value> = None;
     let mut shown = String::new();
     loop {
@@ -69,7 +71,10 @@ async fn follow(api: &Api, path: &str, json: bool) -> Result<(), Error> {
             None => followed = Some(recovery["startedAt"].clone()),
             Some(_) if recovery.is_null() => {
                 let end = "the recovery has ended\n";
-                return if json { console::print(&format!("{endpoint}\n")) } else { console::print(end) };
+                return match is_for_readers {
+                    true => console::print(end),
+                    false => console::print(&format!("{}\n", endpoint.text())),
+                };
             }
             Some(started) if *started != recovery["startedAt"] => {
                 return Err(Error::failed("another recovery of the endpoint was started")
@@ -83,7 +88,7 @@ async fn follow(api: &Api, path: &str, json: bool) -> Result<(), Error> {
             ));
         }
         let progress = progress(&endpoint);
-        if progress != shown && !json {
+        if progress != shown && is_for_readers {
             console::print(&progress)?;
             shown = progress;
         }
@@ -91,7 +96,7 @@ async fn follow(api: &Api, path: &str, json: bool) -> Result<(), Error> {
     }
 }
 
-fn progress(endpoint: &Value) -> String {
+fn progress(endpoint: &Item) -> String {
     let recovery = &endpoint["recovery"];
     let passed = format!("{} of {} events of the log passed", recovery["done"], recovery["total"]);
     if endpoint["state"] == "failing" {
@@ -117,7 +122,7 @@ mod tests {
     fn a_recovery_is_described() {
         let recovery = |events: u64, is_more: bool, started: bool, begins: Option<&str>| {
             let recovery = if started { json!({"done": 0, "total": 9}) } else { Value::Null };
-            json!({"events": events, "isMore": is_more, "logBegins": begins, "endpoint": {"recovery": recovery}})
+            json!({"events": events, "isMore": is_more, "logBegins": begins, "endpoint": {"recovery": recovery}}).into()
         };
         for (shown, dry_run, expected) in [
             (recovery(3, false, true, None), false, "3 events are delivered again\n"),
@@ -132,6 +137,9 @@ mod tests {
             assert_eq!(describe(&shown, dry_run), expected);
         }
         let failing = json!({"state": "failing", "lastError": "x", "recovery": {"done": 1, "total": 2}});
-        assert_eq!(progress(&failing), "1 of 2 events of the log passed; the endpoint is failing: x\n");
+        assert_eq!(
+            progress(&failing.into()),
+            "1 of 2 events of the log passed; the endpoint is failing: x\n"
+        );
     }
 }

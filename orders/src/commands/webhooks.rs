@@ -5,7 +5,6 @@
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
-use super::table::table;
 use super::webhook_recovery::recover;
 use crate::cli::{
     AttemptsArgs, CreateWebhookArgs, EndpointArgs, MessagesArgs, ResendArgs, RotateWebhookArgs,
@@ -13,12 +12,66 @@ use crate::cli::{
 };
 use crate::console;
 use crate::error::Error;
+use crate::output::{
+    Column, Format, Item, Layout, Listing, print_list, print_object, printable, text, words,
+};
 
 const HOUR: u64 = 60 * 60;
 /// Endpoints in one request.
 const PAGE_SIZE: usize = 100;
-/// Maximum length of a cell of a table, in characters.
-const MAX_CELL: usize = 60;
+/// Maximum length of the response of an endpoint in an error, in characters.
+const MAX_RESPONSE: usize = 60;
+
+const ENDPOINTS: Layout = Layout {
+    id: "id",
+    none: "there are no endpoints",
+    columns: &[
+        Column::new("ID", |endpoint| text(endpoint, "id")),
+        Column::new("STATE", |endpoint| text(endpoint, "state")),
+        Column::new("LAG", |endpoint| text(endpoint, "lagEvents")),
+        Column::new("WAITING", |endpoint| text(endpoint, "waitingMessages")),
+        Column::new("FAILED", |endpoint| text(endpoint, "failedMessages")),
+        Column::new("TYPES", |endpoint| text(endpoint, "types")),
+        Column::new("URL", |endpoint| text(endpoint, "url")),
+        Column::wide("DESCRIPTION", |endpoint| text(endpoint, "description")),
+        Column::wide("LAST ERROR", |endpoint| text(endpoint, "lastError")),
+    ],
+};
+const ATTEMPTS: Layout = Layout {
+    id: "messageId",
+    none: "there are no attempts",
+    columns: &[
+        Column::new("TIME", |attempt| text(attempt, "at")),
+        Column::new("MESSAGE", |attempt| text(attempt, "messageId")),
+        Column::new("TYPE", |attempt| text(attempt, "type")),
+        Column::new("ATTEMPT", |attempt| text(attempt, "attempt")),
+        Column::new("OUTCOME", |attempt| text(attempt, "outcome")),
+        Column::new("STATUS", |attempt| text(attempt, "status")),
+        Column::new("MS", |attempt| text(attempt, "durationMs")),
+        Column::cut("ERROR", |attempt| text(attempt, "error")),
+        Column::wide("RESPONSE", |attempt| text(attempt, "response")),
+    ],
+};
+const MESSAGES: Layout = Layout {
+    id: "id",
+    none: "no message waits or has failed",
+    columns: &[
+        Column::new("ID", |message| text(message, "id")),
+        Column::new("STATE", |message| text(message, "state")),
+        Column::new("ATTEMPTS", |message| text(message, "attempts")),
+        Column::new("NEXT ATTEMPT", |message| text(message, "nextAttemptAt")),
+        Column::cut("ERROR", |message| text(message, "lastError")),
+    ],
+};
+/// A new secret, which is what a script needs.
+const SECRET: Layout = Layout {
+    id: "secret",
+    none: "",
+    columns: &[
+        Column::new("ID", |created| words(&created["endpoint"]["id"])),
+        Column::new("SECRET", |created| text(created, "secret")),
+    ],
+};
 
 /// Runs the command.
 pub(super) async fn run(command: WebhooksCommand) -> Result<(), Error> {
@@ -27,32 +80,32 @@ pub(super) async fn run(command: WebhooksCommand) -> Result<(), Error> {
         WebhooksCommand::List(args) => list(&args).await,
         WebhooksCommand::Get(args) => {
             let endpoint = Api::new(&args.output.api)?.get(&path(&args, ""), &[]).await?;
-            show(&endpoint, args.output.json)
+            show(&endpoint, args.output.format.format())
         }
         WebhooksCommand::Update(args) => update(&args).await,
         WebhooksCommand::Delete(args) => {
             Api::new(&args.output.api)?.delete(&path(&args, "")).await?;
             let text = format!("the endpoint {} is removed\n", args.id);
-            if args.output.json { Ok(()) } else { console::print(&text) }
+            if args.output.format.format().is_for_readers() { console::print(&text) } else { Ok(()) }
         }
         WebhooksCommand::RotateSecret(args) => rotate(&args).await,
         WebhooksCommand::Enable(args) => post(&args, "/enable").await,
         WebhooksCommand::Disable(args) => post(&args, "/disable").await,
         WebhooksCommand::Test(args) => {
             let attempt = Api::new(&args.output.api)?.post(&path(&args, "/test"), &json!({})).await?;
-            show_attempt(&attempt, args.output.json)
+            show_attempt(&attempt, args.output.format.format())
         }
         WebhooksCommand::Resend(ResendArgs { id, event, output }) => {
             let body = json!({"eventId": event});
             let attempt = Api::new(&output.api)?.post(&format!("/webhooks/{id}/resend"), &body).await?;
-            show_attempt(&attempt, output.json)
+            show_attempt(&attempt, output.format.format())
         }
         WebhooksCommand::Attempts(args) => attempts(&args).await,
         WebhooksCommand::Messages(args) => messages(&args).await,
         WebhooksCommand::Recover(args) => recover(&args).await,
         WebhooksCommand::StopRecovery(args) => {
             let endpoint = Api::new(&args.output.api)?.delete(&path(&args, "/recover")).await?;
-            show(&endpoint, args.output.json)
+            show(&endpoint, args.output.format.format())
         }
     }
 }
@@ -63,7 +116,7 @@ fn path(args: &WebhookArgs, rest: &str) -> String {
 
 async fn post(args: &WebhookArgs, rest: &str) -> Result<(), Error> {
     let endpoint = Api::new(&args.output.api)?.post(&path(args, rest), &json!({})).await?;
-    show(&endpoint, args.output.json)
+    show(&endpoint, args.output.format.format())
 }
 
 /// Returns the members that are given.
@@ -91,7 +144,7 @@ async fn create(args: &CreateWebhookArgs) -> Result<(), Error> {
         body.insert("format".to_owned(), json!("cloudevents"));
     }
     let created = Api::new(&args.output.api)?.post("/webhooks", &body.into()).await?;
-    show_secret(&created, args.output.json)
+    show_secret(&created, args.output.format.format())
 }
 
 async fn update(args: &UpdateWebhookArgs) -> Result<(), Error> {
@@ -109,26 +162,26 @@ async fn update(args: &UpdateWebhookArgs) -> Result<(), Error> {
         );
     }
     let changed = Api::new(&args.output.api)?.patch(&format!("/webhooks/{}", args.id), &body.into()).await?;
-    show(&changed, args.output.json)
+    show(&changed, args.output.format.format())
 }
 
 async fn rotate(args: &RotateWebhookArgs) -> Result<(), Error> {
     let body = json!({"overlapHours": args.overlap.as_secs() / HOUR});
     let path = format!("/webhooks/{}/rotate-secret", args.id);
     let rotated = Api::new(&args.output.api)?.post(&path, &body).await?;
-    show_secret(&rotated, args.output.json)
+    show_secret(&rotated, args.output.format.format())
 }
 
 /// Prints the secret on stdout, and its endpoint on stderr.
-fn show_secret(created: &Value, json: bool) -> Result<(), Error> {
-    if json {
-        return console::print(&format!("{created}\n"));
+fn show_secret(created: &Item, format: Format) -> Result<(), Error> {
+    if !format.is_for_readers() {
+        return print_object(format, &SECRET, created, |_| String::new());
     }
     let endpoint = &created["endpoint"];
     console::explain(&format!(
         "endpoint {}: {} receives {}\nStore the secret now: it is not shown again.\n",
-        text(endpoint, "id"),
-        text(endpoint, "url"),
+        words(&endpoint["id"]),
+        words(&endpoint["url"]),
         words(&endpoint["types"])
     ));
     console::print(&format!("{}\n", text(created, "secret")))
@@ -136,30 +189,18 @@ fn show_secret(created: &Value, json: bool) -> Result<(), Error> {
 
 async fn list(args: &WebhookListArgs) -> Result<(), Error> {
     let api = Api::new(&args.api)?;
-    let mut endpoints: Vec<Value> = Vec::new();
+    let mut listing = Listing::new(args.format.format(), &ENDPOINTS);
+    let mut after = None;
     loop {
         let mut query = vec![("limit", PAGE_SIZE.to_string())];
-        query.extend(endpoints.last().map(|last| ("after", text(last, "id").to_owned())));
-        let page = api.get("/webhooks", &query).await?;
-        let page = page.as_array().map(Vec::as_slice).unwrap_or_default();
-        endpoints.extend_from_slice(page);
+        query.extend(after.take().map(|after| ("after", after)));
+        let page = api.get("/webhooks", &query).await?.elements();
+        listing.add(&page)?;
         if page.len() < PAGE_SIZE {
-            break;
+            return listing.finish();
         }
+        after = page.last().map(|last| text(last, "id"));
     }
-    let head = ["ID", "STATE", "LAG", "WAITING", "FAILED", "TYPES", "URL"];
-    let row = |endpoint: &Value| {
-        [
-            text(endpoint, "id").to_owned(),
-            text(endpoint, "state").to_owned(),
-            endpoint["lagEvents"].to_string(),
-            endpoint["waitingMessages"].to_string(),
-            endpoint["failedMessages"].to_string(),
-            words(&endpoint["types"]),
-            text(endpoint, "url").to_owned(),
-        ]
-    };
-    show_list(&endpoints, args.json, head, row)
 }
 
 async fn attempts(args: &AttemptsArgs) -> Result<(), Error> {
@@ -167,57 +208,20 @@ async fn attempts(args: &AttemptsArgs) -> Result<(), Error> {
     query.extend(args.failed.then(|| ("outcome", "failed".to_owned())));
     let path = format!("/webhooks/{}/attempts", args.id);
     let found = Api::new(&args.output.api)?.get(&path, &query).await?;
-    let head = ["TIME", "MESSAGE", "TYPE", "ATTEMPT", "OUTCOME", "STATUS", "MS", "ERROR"];
-    let row = |attempt: &Value| {
-        [
-            text(attempt, "at").to_owned(),
-            text(attempt, "messageId").to_owned(),
-            text(attempt, "type").to_owned(),
-            attempt["attempt"].to_string(),
-            text(attempt, "outcome").to_owned(),
-            attempt["status"].as_u64().map_or_else(|| "-".to_owned(), |status| status.to_string()),
-            attempt["durationMs"].to_string(),
-            short(text(attempt, "error")),
-        ]
-    };
-    show_list(found.as_array().map(Vec::as_slice).unwrap_or_default(), args.output.json, head, row)
+    print_list(args.output.format.format(), &ATTEMPTS, &found.elements())
 }
 
 async fn messages(args: &MessagesArgs) -> Result<(), Error> {
     let query = [("limit", args.limit.to_string())];
     let path = format!("/webhooks/{}/messages", args.id);
     let found = Api::new(&args.output.api)?.get(&path, &query).await?;
-    let head = ["ID", "STATE", "ATTEMPTS", "NEXT ATTEMPT", "ERROR"];
-    let row = |message: &Value| {
-        [
-            text(message, "id").to_owned(),
-            text(message, "state").to_owned(),
-            message["attempts"].to_string(),
-            text(message, "nextAttemptAt").to_owned(),
-            short(text(message, "lastError")),
-        ]
-    };
-    show_list(found.as_array().map(Vec::as_slice).unwrap_or_default(), args.output.json, head, row)
-}
-
-/// Prints a table, or one line of JSON for each item.
-fn show_list<const N: usize>(
-    items: &[Value],
-    json: bool,
-    head: [&str; N],
-    row: impl Fn(&Value) -> [String; N],
-) -> Result<(), Error> {
-    if json {
-        return console::print(&items.iter().map(|item| format!("{item}\n")).collect::<String>());
-    }
-    let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(items.iter().map(row)).collect();
-    console::print(&table(&rows))
+    print_list(args.output.format.format(), &MESSAGES, &found.elements())
 }
 
 /// Prints an attempt. An endpoint that did not accept the message is a failure of the command.
-fn show_attempt(attempt: &Value, json: bool) -> Result<(), Error> {
-    if json {
-        console::print(&format!("{attempt}\n"))?;
+fn show_attempt(attempt: &Item, format: Format) -> Result<(), Error> {
+    if !format.is_for_readers() {
+        print_object(format, &ATTEMPTS, attempt, |_| String::new())?;
     }
     let result = match (attempt["status"].as_u64(), text(attempt, "error")) {
         (Some(status), _) => format!("answered {status} after {} ms", attempt["durationMs"]),
@@ -225,24 +229,20 @@ fn show_attempt(attempt: &Value, json: bool) -> Result<(), Error> {
     };
     if attempt["succeeded"] == true {
         let line = format!("the endpoint {result}, message {}\n", text(attempt, "messageId"));
-        return if json { Ok(()) } else { console::print(&line) };
+        return if format.is_for_readers() { console::print(&line) } else { Ok(()) };
     }
-    let response = short(text(attempt, "response"));
-    let response =
-        if response == "-" || response.is_empty() { String::new() } else { format!(": {response}") };
+    let response: String = printable(&text(attempt, "response")).chars().take(MAX_RESPONSE).collect();
+    let response = if response.is_empty() { response } else { format!(": {response}") };
     Err(Error::failed(format!("the endpoint {result}{response}"))
         .hint("an endpoint accepts a message with a status of 200 to 299 within 8 s"))
 }
 
-/// Prints an endpoint as lines with a name, or as JSON.
-fn show(endpoint: &Value, json: bool) -> Result<(), Error> {
-    if json {
-        return console::print(&format!("{endpoint}\n"));
-    }
-    console::print(&describe(endpoint))
+/// Prints an endpoint as lines with a name, or in another format.
+fn show(endpoint: &Item, format: Format) -> Result<(), Error> {
+    print_object(format, &ENDPOINTS, endpoint, describe)
 }
 
-fn describe(endpoint: &Value) -> String {
+fn describe(endpoint: &Item) -> String {
     let given = |name: &str| Some(endpoint[name].as_str()?.to_owned()).filter(|text| !text.is_empty());
     let count = |name: &str| endpoint[name].as_u64().unwrap_or_default();
     let state = match given("disabledReason") {
@@ -282,21 +282,6 @@ fn describe(endpoint: &Value) -> String {
     lines.into_iter().filter_map(|(name, value)| Some(format!("{name:<15}{}\n", value?))).collect()
 }
 
-/// Returns a member, or a hyphen.
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or("-")
-}
-
-fn words(list: &Value) -> String {
-    let words = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
-}
-
-/// Returns the beginning of a string in one line, without characters that change the terminal.
-fn short(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CELL).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,7 +294,7 @@ mod tests {
             "disabledReason": "gone", "lagEvents": 2, "lagSeconds": 30, "waitingMessages": 1, "failedMessages": 0,
             "recovery": {"done": 1, "total": 9}, "createdAt": "T", "createdBy": "key:x",
         });
-        let shown = describe(&endpoint);
+        let shown = describe(&endpoint.into());
         for line in [
             "currency       EUR\n",
             "body           full, standard\n",
@@ -323,11 +308,5 @@ mod tests {
             assert!(shown.contains(line), "{line}{shown}");
         }
         assert!(!shown.contains("customer") && !shown.contains("description"), "{shown}");
-    }
-
-    #[test]
-    fn responses_of_endpoints_do_not_control_the_terminal() {
-        assert_eq!(short("a\u{1b}[2Jb\n"), "a [2Jb ");
-        assert_eq!(short(&"é".repeat(100)).chars().count(), MAX_CELL);
     }
 }

@@ -113,7 +113,7 @@ async fn commands_act_for_the_tenant_of_the_context() {
     user.succeed(&["context", "set", "south", "--url", &base, "--token-file", "south.key"]).await;
     assert_eq!((mode(&user.file()), mode(user.file().parent().expect("a folder"))), (0o600, 0o700));
 
-    let list = ["dead-letters", "list"];
+    let list = ["dead-letters", "list", "-o", "id"];
     let listed = async |arguments: &[&str], variables: &[(&str, &str)]| {
         let shown = succeeded(user.run_with(arguments, variables, "").await);
         shown.split_whitespace().next().unwrap_or_default().to_owned()
@@ -128,8 +128,10 @@ async fn commands_act_for_the_tenant_of_the_context() {
     assert_eq!(listed(&list, &[("ORDERS_TOKEN", &keys[0])]).await, orders[0], "a variable precedes");
 
     let table = user.succeed(&["context", "list"]).await;
-    let north = format!("         north  {base}/  ord_{}", &keys[0][4..12]);
-    let south = format!("*        south  {base}/  file {}", key_file.display());
+    let key_of_south = format!("file {}", key_file.display());
+    let width = key_of_south.len();
+    let north = format!("-        north  {base}/  {:width$}  -", format!("ord_{}", &keys[0][4..12]));
+    let south = format!("*        south  {base}/  {key_of_south}  -");
     assert_eq!(table.lines().skip(1).map(str::trim_end).collect::<Vec<_>>(), [north, south]);
     let json = user.succeed(&["context", "list", "--json"]).await;
     let json: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

@@ -66,12 +66,25 @@ async fn dead_letters_are_listed_and_redriven() {
         api.wait_for_status(id, "failed").await;
     }
     let list = run_command(&folder, &api, &["dead-letters", "list", "--error-class", "simulated"]).await;
-    let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(listed, [&ids[2], &ids[1], &ids[0]]);
-    assert!(list.contains("1 of 1 attempts failed  simulated  simulated failure"), "{list}");
-    let json = run_command(&folder, &api, &["dead-letters", "list", "--customer", "Bob", "--json"]).await;
-    let order: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
-    assert_eq!(order["id"], json!(ids[2]));
+    assert!(list.starts_with("ID ") && list.contains("1 of 1    simulated  simulated failure"), "{list}");
+    let listed = run_command(&folder, &api, &["dead-letters", "list", "-o", "id"]).await;
+    assert_eq!(listed.lines().collect::<Vec<_>>(), [&ids[2], &ids[1], &ids[0]]);
+    let of_bob = ["dead-letters", "list", "--customer", "Bob"];
+    let json = run_command(&folder, &api, &[&of_bob[..], &["-o", "json"]].concat()).await;
+    let orders: serde_json::Value = serde_json::from_str(&json).expect("an array");
+    assert_eq!((&orders[0]["id"], &orders[1]), (&json!(ids[2]), &json!(null)));
+    let line = run_command(&folder, &api, &[&of_bob[..], &["--json"]].concat()).await;
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&line).expect("one line of JSON")["id"],
+        json!(ids[2])
+    );
+    let csv = run_command(&folder, &api, &[&of_bob[..], &["--output", "csv"]].concat()).await;
+    let csv: Vec<&str> = csv.lines().collect();
+    assert!(csv[0].starts_with("id,failed_at,attempts,class,reason,customer,"), "{csv:?}");
+    assert!(
+        csv[1].starts_with(&ids[2]) && csv[1].contains(",simulated failure,Bob,,1.00 USD,1 × x,"),
+        "{csv:?}"
+    );
     let none = run_command(&folder, &api, &["dead-letters", "list", "--error-class", "other"]).await;
     assert_eq!(none, "no dead letters match\n");
     failing.terminate();
@@ -151,9 +164,8 @@ async fn dead_letters_are_listed_beyond_a_short_page() {
     let (_, page) = api.get("/dead-letters?limit=10").await;
     assert!(page.as_array().is_some_and(|page| page.len() < 8), "the page ends early");
     for (limit, expected) in [("100", &ids[..]), ("8", &ids[..8])] {
-        let list = run_command(&folder, &api, &["dead-letters", "list", "--limit", limit]).await;
-        let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(listed, expected);
+        let list = run_command(&folder, &api, &["dead-letters", "list", "--limit", limit, "-o", "id"]).await;
+        assert_eq!(list.lines().collect::<Vec<_>>(), expected);
     }
     failing.terminate();
     failing.wait_for_success().await;

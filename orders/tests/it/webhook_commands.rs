@@ -131,7 +131,9 @@ async fn endpoints_are_managed() {
     let failed = system.succeed(&["attempts", &other, "--failed", "--limit", "100"]).await;
     assert!(failed.contains("webhook.ping") && failed.contains("422"), "{failed}");
     assert_eq!(system.succeed(&["attempts", &id, "--failed"]).await.lines().count(), 1);
-    assert!(system.succeed(&["messages", &id]).await.starts_with("ID "));
+    assert_eq!(system.succeed(&["messages", &id]).await, "no message waits or has failed\n");
+    let ids = system.succeed(&["list", "-o", "id"]).await;
+    assert!(ids.lines().count() == 2 && ids.contains(&id), "{ids}");
 
     assert!(system.succeed(&["disable", &other]).await.contains("disabled (request)"));
     assert!(system.succeed(&["enable", &other]).await.contains("state          active"));
