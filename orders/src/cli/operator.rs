@@ -1,11 +1,11 @@
 //! The commands for operators, which send requests to a running gateway.
 
 use clap::{Args, Subcommand};
-use domain::{OrderId, Timestamp};
+use domain::OrderId;
 
 use super::settings::TokenArgs;
 use super::{CaArgs, FormatArgs};
-use crate::values::{self, ContextName, ServerUrl};
+use crate::values::{self, ContextName, ServerUrl, Since, Until};
 
 /// The gateway.
 #[derive(Debug, Args)]
@@ -63,9 +63,9 @@ pub(crate) struct QueueArgs {
 /// The settings of `orders queue pause`.
 #[derive(Debug, Args)]
 pub(crate) struct PauseArgs {
-    /// Time of the automatic resume (RFC 3339, such as 2026-01-31T12:00:00Z) [default: none]
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub(crate) until: Option<Timestamp>,
+    /// Time of the automatic resume: a duration from now such as 15m, or RFC 3339; --for is the same [default: none]
+    #[arg(long, visible_alias = "for", value_name = "TIME", value_parser = values::until)]
+    pub(crate) until: Option<Until>,
     #[command(flatten)]
     pub(crate) requester: RequesterArgs,
     #[command(flatten)]
@@ -118,17 +118,19 @@ pub(crate) struct FilterArgs {
     /// Maximum total, inclusive
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) total_to: Option<String>,
-    /// Created at or after this time (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub(crate) created_from: Option<Timestamp>,
-    /// Created before this time (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub(crate) created_before: Option<Timestamp>,
+    /// Created at or after this time: a duration before now such as 2h, or RFC 3339; --since is the same
+    #[arg(long, visible_alias = "since", value_name = "TIME", value_parser = values::since)]
+    pub(crate) created_from: Option<Since>,
+    /// Created before this time, in the same forms
+    #[arg(long, value_name = "TIME", value_parser = values::since)]
+    pub(crate) created_before: Option<Since>,
 }
 
 impl FilterArgs {
     /// Returns the filters that are set, by their names in the API.
     pub(crate) fn set_filters(&self) -> Vec<(&'static str, String)> {
+        let now = values::now();
+        let time = |time: Since| time.at(now).to_string();
         let texts = [
             ("errorClass", self.error_class.clone()),
             ("reason", self.reason_pattern.clone()),
@@ -141,8 +143,8 @@ impl FilterArgs {
             ("currency", self.currency.clone()),
             ("totalFrom", self.total_from.clone()),
             ("totalTo", self.total_to.clone()),
-            ("createdFrom", self.created_from.map(|time| time.to_string())),
-            ("createdBefore", self.created_before.map(|time| time.to_string())),
+            ("createdFrom", self.created_from.map(time)),
+            ("createdBefore", self.created_before.map(time)),
         ];
         texts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn commands_have_all_filters_of_the_api() {
         let text = || Some("1".to_owned());
-        let time = || "2026-01-31T12:00:00Z".parse().ok();
+        let time = || values::since("2h").ok();
         let filter = FilterArgs {
             error_class: text(),
             reason_pattern: text(),

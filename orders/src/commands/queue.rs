@@ -6,12 +6,14 @@ use super::api::{Api, requested_by};
 use crate::cli::{PauseArgs, QueueCommand};
 use crate::error::Error;
 use crate::output::{Column, Item, Layout, print_object, text, words};
+use crate::values::now;
 
 /// Runs the command, and prints the state of the queue afterwards.
 pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
     let (queue, format) = match &command {
         QueueCommand::Pause(PauseArgs { until, requester, queue: args }) => {
-            let body = json!({"until": until, "requestedBy": requested_by(requester)});
+            let body =
+                json!({"until": until.map(|until| until.at(now())), "requestedBy": requested_by(requester)});
             (Api::new(&args.api)?.post("/queue/pause", &body).await?, &args.format)
         }
         QueueCommand::Resume(args) => {

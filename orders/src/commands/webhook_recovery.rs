@@ -2,9 +2,8 @@
 //!
 //! The gateways store the recovery, so this command can end and start again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -12,6 +11,7 @@ use crate::cli::RecoverArgs;
 use crate::console;
 use crate::error::Error;
 use crate::output::Item;
+use crate::values::now;
 
 /// Pause between two reads of the progress.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -106,12 +106,6 @@ fn progress(endpoint: &Item) -> String {
         );
     }
     format!("{passed}\n")
-}
-
-/// Returns the time of this machine.
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

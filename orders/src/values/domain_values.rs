@@ -1,12 +1,14 @@
 //! Values whose rules are in `domain` and in the gateway: the parsers there, with a hint.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::{Currency, EndpointId, OrderId, Role, Scopes, TenantId, Timestamp, UnknownWord};
 use gateway::store::Setting;
 
 use super::ValueError;
 
+/// The longest duration before or after now: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Maximum length of the name of a key or a tenant, in characters.
 const MAX_LABEL: usize = gateway::access::MAX_KEY_NAME;
 
@@ -17,13 +19,6 @@ pub(crate) fn currency(text: &str) -> Result<Currency, ValueError> {
             format!("it {error}"),
             "give the three capital letters of an ISO 4217 currency such as USD",
         )
-    })
-}
-
-/// Parses a point in time.
-pub(crate) fn time(text: &str) -> Result<Timestamp, ValueError> {
-    text.parse().map_err(|error| {
-        ValueError::new(format!("it is {error}"), "give a time with its zone such as 2026-01-31T12:00:00Z")
     })
 }
 
@@ -48,16 +43,53 @@ impl Since {
 
 /// Parses a point in time, or a duration before now.
 pub(crate) fn since(text: &str) -> Result<Since, ValueError> {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
     if let Ok(time) = super::duration(Duration::ZERO, LONGEST)(text) {
         return Ok(Since::Ago(time));
     }
-    text.parse().map(Since::At).map_err(|_| {
+    text.parse().map(Since::At).map_err(|error| {
         ValueError::new(
-            "it is neither a time nor a duration",
+            format!("it is {error}, and no duration"),
             "give a duration before now such as 2h, or a time with its zone such as 2026-01-31T12:00:00Z",
         )
     })
+}
+
+/// A point in time, or a time after now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The duration after now.
+    In(Duration),
+    /// The point in time.
+    At(Timestamp),
+}
+
+impl Until {
+    /// Returns the point in time.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::In(time) => now + time,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// Parses a point in time, or a duration after now.
+pub(crate) fn until(text: &str) -> Result<Until, ValueError> {
+    if let Ok(time) = super::duration(Duration::from_millis(1), LONGEST)(text) {
+        return Ok(Until::In(time));
+    }
+    text.parse().map(Until::At).map_err(|error| {
+        ValueError::new(
+            format!("it is {error}, and no duration"),
+            "give a duration from now such as 15m, or a time with its zone such as 2026-01-31T12:00:00Z",
+        )
+    })
+}
+
+/// Returns the time of this machine.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Parses one of a few words.

@@ -61,8 +61,8 @@ fn inputs() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_input_panics(text in inputs()) {
-        if let Ok(time) = time(&text) {
-            prop_assert_eq!(super::time(&time.to_string()), Ok(time));
+        if let Ok(Until::At(time)) = until(&text) {
+            prop_assert_eq!(until(&time.to_string()), Ok(Until::At(time)));
         }
         let _ = (rate(&text), share(&text), order_id(&text), currency(&text), requester(&text));
         let _ = (ip_nets(&text), origins(&text), key_prefix(&text), worker_id(&text));
@@ -87,6 +87,6 @@ proptest! {
 
 #[test]
 fn time_past_the_year_9999_in_utc_is_refused() {
-    let error = time("9999-12-31T23:59:59-00:01").unwrap_err();
+    let error = until("9999-12-31T23:59:59-00:01").unwrap_err();
     assert!(error.to_string().contains("to 9999-12-31T23:59:59.999999Z"), "{error}");
 }

@@ -27,8 +27,10 @@ async fn run_command(folder: &tempfile::TempDir, api: &Api, arguments: &[&str]) 
 async fn pause_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut process, api) = start_dev(&folder, &[]).await;
+    let shown = run_command(&folder, &api, &["queue", "pause", "--for", "90m"]).await;
+    assert!(shown.contains("paused by     ann") && shown.contains(", until 20"), "{shown}");
     let shown = run_command(&folder, &api, &["queue", "pause"]).await;
-    assert!(shown.contains("paused by     ann") && shown.contains("until it is resumed"), "{shown}");
+    assert!(shown.contains("until it is resumed"), "{shown}");
     let id = api.create_id().await;
     process.terminate();
     process.wait_for_success().await;
