@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{Arg, Command, CommandFactory};
 
 use super::Cli;
+use crate::error::Kind;
 
 const SETTINGS_HEAD: &str = "# Settings
 
@@ -40,13 +41,14 @@ command describes its flags in the terminal. Every command has `--color auto|alw
 | exit code | meaning |
 |---|---|
 | 0 | success |
-| 1 | failure, with the cause on stderr; for `doctor` also a finding, for `health` a part that is not ready |
-| 2 | invalid command line or setting |
 ";
 
 fn commands_page() -> String {
     let root = Cli::command();
     let mut page = COMMANDS_HEAD.to_owned();
+    for (kind, meaning) in Kind::ALL {
+        let _ = writeln!(page, "| {} | {meaning} |", kind.code());
+    }
     for command in root.get_subcommands() {
         describe(&mut page, command, "orders");
     }

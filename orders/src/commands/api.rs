@@ -11,7 +11,7 @@ use url::Url;
 use super::http_client::{TRUST_HINT, certificate_problem, http_client};
 use super::target::{Target, below};
 use crate::cli::{ApiArgs, RequesterArgs};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::output::Item;
 use crate::values::redacted;
 
@@ -82,7 +82,7 @@ impl Api {
                     .hint(TRUST_HINT);
             }
             let problem = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
-            Error::failed(format!("the gateway at {shown} {problem}"))
+            Error::new(Kind::Unavailable, format!("the gateway at {shown} {problem}"))
                 .hint("start one, or give its address with --url (ORDERS_URL)")
         })?;
         let status = response.status();
@@ -97,7 +97,9 @@ impl Api {
         }
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
-        let refused = Error::failed(format!("the gateway at {shown} refused: {detail}"));
+        let kind = kind_of(status);
+        let verb = if kind == Kind::Unavailable { "is unavailable" } else { "refused" };
+        let refused = Error::new(kind, format!("the gateway at {shown} {verb}: {detail}"));
         if status == StatusCode::UNAUTHORIZED {
             return Err(refused.hint(self.target.key_hint()));
         }
@@ -106,6 +108,17 @@ impl Api {
             redacted(&self.url("/problems")),
             body["code"].as_str().unwrap_or("unknown")
         )))
+    }
+}
+
+/// Returns the meaning of the status of a refusal.
+fn kind_of(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        400 | 413..=415 | 422 => Kind::Usage,
+        404 | 410 => Kind::NotFound,
+        408 | 502..=504 => Kind::Unavailable,
+        401 | 403 | 409 | 429 => Kind::Refused,
+        _ => Kind::Failed,
     }
 }
 
@@ -144,6 +157,21 @@ pub(super) fn user_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statuses_have_a_meaning() {
+        for (kind, statuses) in [
+            (Kind::Usage, &[400, 413, 414, 415, 422][..]),
+            (Kind::NotFound, &[404, 410]),
+            (Kind::Refused, &[401, 403, 409, 429]),
+            (Kind::Unavailable, &[408, 502, 503, 504]),
+            (Kind::Failed, &[402, 405, 418, 500, 501, 505]),
+        ] {
+            for status in statuses {
+                assert_eq!(kind_of(StatusCode::from_u16(*status).unwrap()), kind, "{status}");
+            }
+        }
+    }
 
     #[test]
     fn the_next_page_is_in_the_links() {

@@ -122,6 +122,6 @@ async fn erase(args: &CustomerArgs) -> Result<(), Error> {
     if erased.open == 0 {
         return Ok(());
     }
-    Err(Error::failed(format!("{} orders of the customer are not final and were not changed", erased.open))
+    Err(Error::refused(format!("{} orders of the customer are not final and were not changed", erased.open))
         .hint("cancel them or wait until they are completed, then repeat the command"))
 }

@@ -9,7 +9,7 @@ use super::order_layout::DEAD_LETTERS;
 use super::order_pages;
 use crate::cli::{DeadLettersCommand, ListArgs, RedriveArgs};
 use crate::console;
-use crate::error::Error;
+use crate::error::{Error, Failures};
 use crate::output::Listing;
 
 pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
@@ -34,13 +34,13 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
             .hint("give order ids, or filters, or --all"));
     }
     let api = Api::new(&args.api)?;
-    let mut refused = 0;
+    let mut failures = Failures::default();
     for id in &args.ids {
         let outcome = if args.dry_run {
             let order = api.get(&format!("/orders/{id}"), &[]).await;
             order.and_then(|order| match order["status"].as_str() {
                 Some("failed") => Ok("would be redriven"),
-                status => Err(Error::failed(format!("is {}, not failed", status.unwrap_or("unknown")))),
+                status => Err(Error::refused(format!("is {}, not failed", status.unwrap_or("unknown")))),
             })
         } else {
             let mut body = json!({"requestedBy": requested_by(&args.requester)});
@@ -50,17 +50,13 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
         let result = match outcome {
             Ok(result) => result.to_owned(),
             Err(error) => {
-                refused += 1;
+                failures.add(&error);
                 error.to_string()
             }
         };
         console::print(&format!("{id}  {result}\n"))?;
     }
-    match refused {
-        0 => Ok(()),
-        refused => Err(Error::failed(format!("{refused} of {} orders were not redriven", args.ids.len()))
-            .hint("only failed orders can be redriven; the output above has the reason for each")),
-    }
+    failures.result(args.ids.len(), "orders were not redriven")
 }
 
 async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {

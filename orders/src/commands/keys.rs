@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::api::user_name;
 use crate::cli::{CreateKeyArgs, KeysCommand, ListKeysArgs, OutputArgs, RevokeKeyArgs, RotateKeyArgs};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::output::{Column, Format, Item, Layout, print_list, print_object, text};
 use crate::{console, log, startup};
 
@@ -197,10 +197,30 @@ fn refused(error: KeyError) -> Error {
         KeyError::Forbidden(_) => "use a user with access to the database",
         KeyError::Store(_) => "the key was not changed unless `orders keys list` shows the change",
     };
-    Error::failed(error.to_string()).hint(hint)
+    let kind = match &error {
+        KeyError::NotFound(_) | KeyError::NoTenant(_) => Kind::NotFound,
+        KeyError::LimitReached | KeyError::Forbidden(_) => Kind::Refused,
+        KeyError::Name(_) | KeyError::Ttl | KeyError::Grace | KeyError::Rights(_) => Kind::Usage,
+        KeyError::Store(error) => kind_of(error),
+    };
+    Error::new(kind, error.to_string()).hint(hint)
 }
 
 /// Returns the error of a command that reads the database.
 pub(super) fn failed(error: StoreError) -> Error {
-    Error::failed(error.to_string()).hint("repeat the command when the database answers")
+    Error::new(kind_of(&error), error.to_string()).hint("repeat the command when the database answers")
+}
+
+fn kind_of(error: &StoreError) -> Kind {
+    match error {
+        StoreError::Conflict(_)
+        | StoreError::Locked(_)
+        | StoreError::Unavailable(_)
+        | StoreError::TimedOut
+        | StoreError::TooMuchToRead
+        | StoreError::TooManySearches
+        | StoreError::Outdated
+        | StoreError::CommitUnknown => Kind::Unavailable,
+        StoreError::Defect(_) | StoreError::Row(_) | StoreError::TooLarge(_) => Kind::Failed,
+    }
 }

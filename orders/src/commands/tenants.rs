@@ -58,9 +58,9 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
                 format!("tenant {} is created\n", args.id)
             })
         }
-        TenantCreation::Exists => Err(Error::failed(format!("the tenant {} exists", args.id))
+        TenantCreation::Exists => Err(Error::refused(format!("the tenant {} exists", args.id))
             .hint("choose another id; `orders tenants list` shows the tenants")),
-        TenantCreation::LimitReached => Err(Error::failed(format!("there are {MAX_TENANTS} tenants"))
+        TenantCreation::LimitReached => Err(Error::refused(format!("there are {MAX_TENANTS} tenants"))
             .hint("use an existing tenant; `orders tenants list` shows them")),
     }
 }
@@ -80,7 +80,7 @@ async fn update(args: &UpdateTenantArgs) -> Result<(), Error> {
 }
 
 fn unknown(id: &TenantId) -> Error {
-    Error::failed(format!("there is no tenant {id}")).hint("`orders tenants list` shows the tenants")
+    Error::not_found(format!("there is no tenant {id}")).hint("`orders tenants list` shows the tenants")
 }
 
 async fn set_state(args: &TenantArgs, state: TenantState) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::data_folder::create_data_folder;
 use super::reconnect::ReconnectPause;
 use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs, Switch};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::values::DatabaseUrl;
 
 /// Opens the database for a gateway, and migrates it as `store` requires.
@@ -199,5 +199,7 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
             "the next start resumes with the unfinished step".to_owned()
         }
     };
-    Error::failed(error.to_string()).hint(hint)
+    let kind =
+        if matches!(error, ConnectError::Unreachable { .. }) { Kind::Unavailable } else { Kind::Failed };
+    Error::new(kind, error.to_string()).hint(hint)
 }

@@ -116,7 +116,7 @@ async fn dead_letters_are_listed_and_redriven() {
         run(folder.path(), &["dead-letters", "redrive", &ids[2], &ids[0]], &[("ORDERS_URL", &api.base)])
             .await;
     let shown = String::from_utf8_lossy(&named.stdout);
-    assert_eq!(named.status.code(), Some(1), "{shown}");
+    assert_eq!(named.status.code(), Some(4), "{shown}");
     assert!(
         shown.contains(&format!("{}  redriven", ids[2])) && shown.contains("only a failed order"),
         "{shown}"
@@ -127,6 +127,7 @@ async fn dead_letters_are_listed_and_redriven() {
 
     let gone = run(folder.path(), &["queue", "status"], &[("ORDERS_URL", &api.base)]).await;
     let stderr = String::from_utf8_lossy(&gone.stderr);
+    assert_eq!(gone.status.code(), Some(5), "{stderr}");
     assert!(
         stderr.starts_with("error: ") && stderr.contains("cannot be reached") && stderr.contains("hint: "),
         "{stderr}"
@@ -145,6 +146,24 @@ async fn a_redirect_gets_no_key() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("redirects, which is not followed: 307"), "{stderr}");
     assert_eq!(other.received_requests().await.map(|requests| requests.len()), Some(0));
+}
+
+/// Scripts decide by the exit code.
+#[tokio::test]
+async fn exit_codes_state_the_meaning() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (status, code) in [(200, 0), (500, 1), (422, 2), (404, 3), (403, 4), (409, 4), (429, 4), (503, 5)] {
+        let gateway = MockServer::start().await;
+        let problem = json!({"detail": "x", "code": "x"});
+        let response = ResponseTemplate::new(status).set_body_json(problem);
+        Mock::given(any()).respond_with(response).mount(&gateway).await;
+        for arguments in [&["queue", "status"][..], &["dead-letters", "redrive", id]] {
+            let output = run(folder.path(), arguments, &[("ORDERS_URL", &gateway.uri())]).await;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?} {status}: {stderr}");
+        }
+    }
 }
 
 /// A page that is short because its orders are large is not the last one.

@@ -45,7 +45,7 @@ async fn migrate_does_not_wait() {
     let url = format!("mysql://orders:hush@{address}/orders");
     let output = run(folder.path(), &["migrate"], &[("DATABASE_URL", &url)]).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(5));
     assert!(
         stderr.starts_with("error: ") && stderr.contains(&address) && stderr.contains("hint: "),
         "{stderr}"
