@@ -32,8 +32,8 @@ const STREAM: StreamKind = StreamKind::new("event_log");
 const DEFAULT_LIMIT: u32 = 100;
 /// The header with the cursor of the last event that a stream has received.
 const LAST_EVENT_ID: &str = "last-event-id";
-const PARAMETERS: [&str; 7] =
-    ["after", "types", "customer", "currency", "limit", "wait", last_event_id::PARAMETER];
+const PARAMETERS: [&str; 8] =
+    ["after", "from", "types", "customer", "currency", "limit", "wait", last_event_id::PARAMETER];
 
 /// The schema of a cursor in a request, for the documentation.
 pub(super) struct CursorText;
@@ -46,6 +46,21 @@ impl PartialSchema for CursorText {
 }
 
 impl ToSchema for CursorText {}
+
+/// The schema of the beginning of a reader without a cursor, for the documentation.
+struct FromWord;
+
+impl PartialSchema for FromWord {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({"type": "string", "enum": ["oldest", "end"]}))
+    }
+}
+
+impl ToSchema for FromWord {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "EventsFrom".into()
+    }
+}
 
 /// The schema of a page, for the documentation.
 pub(super) struct PageSchema;
@@ -99,6 +114,7 @@ impl ToSchema for PageSchema {
     get, path = "/events", tag = "events", operation_id = "listEvents",
     params(
         ("after" = inline(Option<CursorText>), Query, description = "Return events after this cursor, the `next` of an earlier page."),
+        ("from" = inline(Option<FromWord>), Query, description = "Where a reader without a cursor begins: with the `oldest` event that is kept (default), or at the `end`, with the events from now on."),
         ("types" = Option<String>, Query, description = "Types separated by commas; `order.*` is every type. Default: every type.", example = "order.completed,order.failed"),
         ("customer" = Option<String>, Query, description = "Return only events of orders of this customer.", min_length = 1, max_length = 200),
         ("currency" = inline(Option<CurrencyCode>), Query, description = "Return only events of orders in this currency."),
@@ -129,8 +145,12 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let mut parameters = Query::new(query.as_deref(), &PARAMETERS);
     let longest = long_poll::seconds(&mut parameters, "wait").unwrap_or_default();
-    let query = read(&mut parameters, &headers, state.context.limits.max_response_size);
+    let mut query = read(&mut parameters, &headers, state.context.limits.max_response_size);
+    let at_end = from_end(&mut parameters);
     parameters.finish()?;
+    if at_end && query.after.is_none() {
+        query.after = Some(state.event_log.end(&principal).await?);
+    }
     if wants_stream(&headers) {
         return live(&state, principal, client, query).await;
     }
@@ -170,6 +190,18 @@ fn read(query: &mut Query<'_>, headers: &HeaderMap, max_bytes: usize) -> EventQu
         limit,
         max_bytes,
         with_orders: true,
+    }
+}
+
+/// Returns whether a reader without a cursor begins at the end.
+fn from_end(query: &mut Query<'_>) -> bool {
+    match query.one("from").as_deref() {
+        None | Some("oldest") => false,
+        Some("end") => true,
+        Some(_) => {
+            query.add("from", "must be oldest or end");
+            false
+        }
     }
 }
 

@@ -65,6 +65,22 @@ on_both!(events_are_read_in_pages, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(a_reader_of_new_events_begins_at_the_end, |on| async move {
+    let backend = Backend::new(on).await;
+    let gateway = backend.gateway(Config::default()).await;
+    let order = json!({"item": "Laptop", "quantity": 2, "price": 1299.99});
+    gateway.create(order.clone()).await;
+    let (events, end) = page(&gateway, "/events?from=end").await;
+    assert_eq!(events, Vec::<Value>::new());
+    let id = gateway.create(order).await;
+    let (events, _) = page(&gateway, &format!("/events?from=end&wait=10&after={end}")).await;
+    assert_eq!(ids(&events), [format!("{id}-1")], "a cursor precedes");
+    assert_eq!(page(&gateway, "/events?from=oldest").await.0.len(), 2);
+    let (status, problem) = get(&gateway, "", "/events?from=now").await;
+    assert_eq!((status, &problem["errors"][0]["detail"]), (400, &json!("must be oldest or end")));
+    gateway.stop().await;
+});
+
 on_both!(events_are_filtered, |on| async move {
     let backend = Backend::new(on).await;
     let gateway = backend.gateway(Config::default()).await;

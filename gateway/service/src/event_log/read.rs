@@ -161,6 +161,16 @@ impl EventLog {
         Ok(page)
     }
 
+    /// Returns the cursor after the newest committed event, where a reader of only new events begins.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub async fn end(&self, principal: &Principal) -> Result<EventCursor, Error> {
+        principal.require(Scope::EventsRead)?;
+        self.start(None).await?;
+        Ok(self.cursor(self.newest_position().await?))
+    }
+
     /// As [`Self::page`], but waits up to `longest` for an event.
     ///
     /// # Errors
