@@ -90,6 +90,11 @@ impl Error {
         self.kind
     }
 
+    /// Returns whether the same command can succeed later.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.kind == Kind::Unavailable
+    }
+
     /// Adds a hint: what the user can do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -127,6 +132,11 @@ impl Failures {
     /// Adds an error.
     pub(crate) fn add(&mut self, error: &Error) {
         self.0.push(error.kind);
+    }
+
+    /// Returns the number of errors.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Returns the result of a command for `total` things. The kind is that of the errors if it is the same for all.

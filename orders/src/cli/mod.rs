@@ -7,6 +7,7 @@ mod access;
 mod context;
 mod flag_secrets;
 mod operator;
+mod orders;
 mod output;
 mod parse;
 #[cfg(test)]
@@ -31,6 +32,9 @@ pub(crate) use context::{ContextCommand, SetContextArgs};
 pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
+};
+pub(crate) use orders::{
+    CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ListOrdersArgs, WatchArgs,
 };
 pub(crate) use output::FormatArgs;
 pub(crate) use parse::{Parsed, parse};
@@ -60,7 +64,9 @@ Examples:
   DATABASE_URL=mysql://user:password@db/orders REDIS_URL=redis://cache orders gateway
   REDIS_URL=redis://cache orders processor --gateway-url http://gateway:50051
   orders config gateway                    print the settings of a gateway and their sources
-  orders queue pause --until 2030-01-31T12:00:00Z
+  orders list --status failed --since 2h
+  orders create --item Laptop --quantity 2 --price 1299.99
+  orders queue pause --for 15m
   orders context set shop --url https://orders.example.com --token-stdin < shop.key
   orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
@@ -96,11 +102,22 @@ pub(crate) enum Command {
     /// Repair the row of an unreadable order, or mark the order as failed; `orders doctor` lists such orders. Only one
     /// process can open an SQLite file: stop `orders dev` first
     Repair(RepairArgs),
+    /// List orders, newest first
+    #[command(visible_alias = "ls")]
+    List(ListOrdersArgs),
+    /// Print orders, with their events on request
+    Get(GetOrdersArgs),
+    /// Create an order
+    Create(CreateOrderArgs),
+    /// Cancel orders by their ids, or all that match filters
+    Cancel(CancelOrdersArgs),
+    /// Print events as they happen: those of one order until it is final, or those of all orders
+    Watch(WatchArgs),
     /// Pause and resume processing; a paused queue accepts orders but starts none
     #[command(subcommand)]
     Queue(QueueCommand),
     /// List failed orders and redrive them
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "dlq")]
     DeadLetters(DeadLettersCommand),
     /// Manage webhook endpoints, which receive the events as signed requests
     #[command(subcommand)]
@@ -116,7 +133,7 @@ pub(crate) enum Command {
     /// Export or erase the personal data of a customer, directly in the database
     #[command(subcommand)]
     Customer(CustomerCommand),
-    /// Store names for gateways and the keys for them, for `orders queue`, `orders dead-letters` and `orders webhooks`
+    /// Store names for gateways and the keys for them, for all commands that send requests to a gateway
     #[command(subcommand)]
     Context(ContextCommand),
     /// Print the GraphQL schema

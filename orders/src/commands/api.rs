@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::LINK;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::header::{ACCEPT, LINK};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
-use super::http_client::{TRUST_HINT, certificate_problem, http_client};
+use super::http_client::{TRUST_HINT, Timeout, certificate_problem, http_client};
 use super::target::{Target, below};
 use crate::cli::{ApiArgs, RequesterArgs};
 use crate::error::{Error, Kind};
@@ -17,17 +17,22 @@ use crate::values::redacted;
 
 /// Exceeds every timeout of a gateway.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time without a byte after which a stream is lost. A gateway sends a comment every 12 s.
+const SILENCE: Duration = Duration::from_secs(40);
 
 /// A client for a running gateway.
 pub(super) struct Api {
     target: Target,
     client: reqwest::Client,
+    streams: reqwest::Client,
 }
 
 impl Api {
     pub(super) fn new(args: &ApiArgs) -> Result<Self, Error> {
         let target = Target::of(args)?;
-        Ok(Self { client: http_client(TIMEOUT, &target.trust)?, target })
+        let client = http_client(Timeout::Total(TIMEOUT), &target.trust)?;
+        let streams = http_client(Timeout::Silence(SILENCE), &target.trust)?;
+        Ok(Self { client, streams, target })
     }
 
     /// Returns the object at a path.
@@ -58,6 +63,36 @@ impl Api {
         self.send(self.client.request(Method::POST, self.url(path)).json(body)).await.map(item)
     }
 
+    /// Creates something with an idempotency key.
+    pub(super) async fn create(&self, path: &str, body: &Value, key: Option<&str>) -> Result<Item, Error> {
+        let request = self.client.request(Method::POST, self.url(path)).json(body);
+        let request = match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        self.send(request).await.map(item)
+    }
+
+    /// Opens a stream of server-sent events after the one with the id `last`. `None` if it has ended.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        last: Option<&str>,
+    ) -> Result<Option<Response>, Error> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.streams.request(Method::GET, url).header(ACCEPT, "text/event-stream");
+        let request = match last {
+            Some(last) => request.header("Last-Event-ID", last),
+            None => request,
+        };
+        let response = self.response(request).await?;
+        Ok(Some(response).filter(|response| response.status() != StatusCode::NO_CONTENT))
+    }
+
     pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Item, Error> {
         self.send(self.client.request(Method::PATCH, self.url(path)).json(body)).await.map(item)
     }
@@ -71,6 +106,13 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {
+        let response = self.response(request).await?;
+        let links = response.headers().get(LINK).and_then(|links| links.to_str().ok()).map(str::to_owned);
+        Ok(Answer { text: response.text().await.unwrap_or_default(), links })
+    }
+
+    /// Sends a request, and returns the response if it is a success.
+    async fn response(&self, request: RequestBuilder) -> Result<Response, Error> {
         let shown = self.target.shown();
         let request = match &self.target.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
@@ -90,11 +132,10 @@ impl Api {
             return Err(Error::failed(format!("{shown} redirects, which is not followed: {status}"))
                 .hint("give the address of the gateway itself, such as https:// in place of http://"));
         }
-        let links = response.headers().get(LINK).and_then(|links| links.to_str().ok()).map(str::to_owned);
-        let text = response.text().await.unwrap_or_default();
         if status.is_success() {
-            return Ok(Answer { text, links });
+            return Ok(response);
         }
+        let text = response.text().await.unwrap_or_default();
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
         let kind = kind_of(status);

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, requested_by};
-use super::order_layout::DEAD_LETTERS;
-use super::order_pages;
+use super::orders::{DEAD_LETTERS, each_page};
 use crate::cli::{DeadLettersCommand, ListArgs, RedriveArgs};
 use crate::console;
 use crate::error::{Error, Failures};
@@ -23,8 +22,7 @@ pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
 async fn list_orders(args: &ListArgs) -> Result<(), Error> {
     let mut listing = Listing::new(args.format.format(), &DEAD_LETTERS);
     let api = Api::new(&args.api)?;
-    order_pages::each(&api, "/dead-letters", args.filter.set_filters(), args.limit, |page| listing.add(page))
-        .await?;
+    each_page(&api, "/dead-letters", args.filter.set_filters(), args.limit, |page| listing.add(page)).await?;
     listing.finish()
 }
 

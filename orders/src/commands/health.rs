@@ -11,7 +11,7 @@ use tokio::net::lookup_host;
 use url::Url;
 
 use super::health_port::WORKER_HEADER;
-use super::http_client::{TRUST_HINT, Trust, certificate_problem, http_client};
+use super::http_client::{TRUST_HINT, Timeout, Trust, certificate_problem, http_client};
 use super::target::{below, of_context};
 use crate::cli::{DEFAULT_METRICS_ADDR, HealthArgs, Role};
 use crate::console;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Error> {
     let (url, trust) = endpoint(&args).await?;
     let shown = Url::parse(&url).map_or_else(|_| "the URL".to_owned(), |url| redacted(&url));
     let unhealthy = |reason: String| Error::failed(format!("{shown} is not ready: {reason}"));
-    let response = http_client(TIMEOUT, &trust)?.get(&url).send().await.map_err(|error| {
+    let response = http_client(Timeout::Total(TIMEOUT), &trust)?.get(&url).send().await.map_err(|error| {
         if let Some(problem) = certificate_problem(&error) {
             return unhealthy(format!("its certificate is not accepted: {problem}")).hint(TRUST_HINT);
         }

@@ -15,6 +15,14 @@ use crate::error::Error;
 pub(super) const TRUST_HINT: &str = "name the file of its authority with --ca (ORDERS_CA), and use a URL with a name of \
                                      the certificate";
 
+/// When a request fails.
+pub(super) enum Timeout {
+    /// After this time.
+    Total(Duration),
+    /// After this time without a byte: a stream has no end.
+    Silence(Duration),
+}
+
 /// The authorities that a client trusts.
 pub(super) enum Trust {
     /// The authorities of the system.
@@ -42,8 +50,12 @@ pub(super) struct Authorities {
 /// Creates a client without a proxy: gateways and processors are on the same network, and the environment's proxy is
 /// for other hosts. It follows no redirect, which could lead a key to another host. `main` has installed the TLS
 /// provider.
-pub(super) fn http_client(timeout: Duration, trust: &Trust) -> Result<reqwest::Client, Error> {
-    let builder = reqwest::Client::builder().timeout(timeout).no_proxy().tcp_nodelay(true);
+pub(super) fn http_client(timeout: Timeout, trust: &Trust) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+    let builder = match timeout {
+        Timeout::Total(time) => builder.timeout(time),
+        Timeout::Silence(time) => builder.connect_timeout(time).read_timeout(time),
+    };
     let builder = builder.redirect(Policy::none());
     let builder = match trust {
         Trust::System => builder,

@@ -16,11 +16,11 @@ mod health_port;
 mod http_client;
 mod keys;
 mod migrate;
-mod order_layout;
-mod order_pages;
+mod orders;
 mod processor;
 mod queue;
 mod repair;
+mod sse;
 mod target;
 mod task;
 mod tenants;
@@ -53,6 +53,11 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Backup(args) => run_on_runtime(backup::run(args)),
         Command::Doctor(args) => run_on_runtime(doctor::run(args)),
         Command::Repair(args) => run_on_runtime(repair::run(args)),
+        Command::List(args) => run_on_runtime(orders::list(args)),
+        Command::Get(args) => run_on_runtime(orders::get(args)),
+        Command::Create(args) => run_on_runtime(orders::create(args)),
+        Command::Cancel(args) => run_on_runtime(orders::cancel(args)),
+        Command::Watch(args) => run_on_runtime(orders::watch(args)),
         Command::Queue(command) => run_on_runtime(queue::run(command)),
         Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),
         Command::Webhooks(command) => run_on_runtime(webhooks::run(command)),

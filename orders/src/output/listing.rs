@@ -82,6 +82,11 @@ pub(crate) fn print_list(format: Format, layout: &'static Layout, items: &[Item]
     listing.finish()
 }
 
+/// Returns items as a table.
+pub(crate) fn render_table(format: Format, layout: &'static Layout, items: &[Item]) -> String {
+    Listing::new(format, layout).page(items)
+}
+
 /// Prints one object; `describe` writes it for readers.
 pub(crate) fn print_object(
     format: Format,

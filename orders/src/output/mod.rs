@@ -16,4 +16,4 @@ pub(crate) use color::{ColorChoice, Stream, is_colored, set_color};
 pub(crate) use format::Format;
 pub(crate) use item::Item;
 pub(crate) use layout::{Column, Layout, printable, text, words};
-pub(crate) use listing::{Listing, print_list, print_object};
+pub(crate) use listing::{Listing, print_list, print_object, render_table};

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use domain::{Currency, EndpointId, OrderId, Role, Scopes, TenantId, Timestamp, UnknownWord};
+use domain::query::Sort;
+use domain::{
+    Currency, EndpointId, OrderId, Priority, Role, Scopes, Status, TenantId, Timestamp, UnknownWord,
+};
 use gateway::store::Setting;
 
 use super::ValueError;
@@ -92,6 +95,34 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Parses the status of an order.
+pub(crate) fn status(text: &str) -> Result<Status, ValueError> {
+    text.parse().map_err(|_| {
+        ValueError::new("it is not a status", "give pending, processing, completed, failed or cancelled")
+    })
+}
+
+/// Parses the status of an order that is not final.
+pub(crate) fn open_status(text: &str) -> Result<Status, ValueError> {
+    status(text).ok().filter(|status| !status.is_final()).ok_or_else(|| {
+        ValueError::new(
+            "it is not the status of an order that can be cancelled",
+            "give pending or processing",
+        )
+    })
+}
+
+/// Parses the sort of a list.
+pub(crate) fn sort(text: &str) -> Result<Sort, ValueError> {
+    text.parse()
+        .map_err(|_| ValueError::new("it is not a sort order", "give -createdAt, createdAt, -total or total"))
+}
+
+/// Parses a priority.
+pub(crate) fn priority(text: &str) -> Result<Priority, ValueError> {
+    text.parse().map_err(|_| ValueError::new("it is not a priority", "give high, normal or low"))
+}
+
 /// Parses one of a few words.
 pub(crate) fn word<T: std::str::FromStr<Err = UnknownWord>>(text: &str) -> Result<T, ValueError> {
     text.parse().map_err(|error| ValueError::new(format!("it {error}"), "give one of these words"))
@@ -105,8 +136,9 @@ pub(crate) fn endpoint_id(text: &str) -> Result<EndpointId, ValueError> {
 
 /// Parses the id of an order.
 pub(crate) fn order_id(text: &str) -> Result<OrderId, ValueError> {
-    text.parse()
-        .map_err(|error| ValueError::new(format!("it is {error}"), "`orders dead-letters list` shows ids"))
+    text.parse().map_err(|error| {
+        ValueError::new(format!("it is {error}"), "`orders list` and `orders dead-letters list` show ids")
+    })
 }
 
 /// Parses a column of an order and its new value.

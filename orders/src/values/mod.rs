@@ -21,8 +21,8 @@ pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, or
 pub(crate) use context::{ContextName, context_url};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
 pub(crate) use domain_values::{
-    Since, Until, currency, customer, endpoint_id, label, now, order_id, requester, role, scopes, setting,
-    since, tenant, until, word,
+    Since, Until, currency, customer, endpoint_id, label, now, open_status, order_id, priority, requester,
+    role, scopes, setting, since, sort, status, tenant, until, word,
 };
 pub(crate) use email::{event_types, sender, smtp_url, staff};
 pub(crate) use error::ValueError;

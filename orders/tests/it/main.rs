@@ -8,6 +8,7 @@
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
+//! | `order_commands` | `orders list`, `get`, `create`, `cancel` and `watch` |
 //! | `webhook_commands`, `recovery` | `orders webhooks`; the recovery of events while the program is killed |
 //! | `contexts` | names of the command line for gateways and the keys for them |
 //! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
@@ -50,6 +51,7 @@ mod monitoring;
 mod open_files;
 mod openapi;
 mod operator_commands;
+mod order_commands;
 mod order_lifecycle;
 #[allow(dead_code, reason = "another test program shares it and uses other parts")]
 #[path = "../faults/servers.rs"]

@@ -1,6 +1,6 @@
 //! Reads a list of orders from a gateway, page by page.
 
-use super::api::Api;
+use crate::commands::api::Api;
 use crate::error::Error;
 use crate::output::Item;
 
@@ -8,7 +8,7 @@ use crate::output::Item;
 const PAGE_SIZE: u32 = 1_000;
 
 /// Passes up to `limit` orders of a list to `show`, a page at a time.
-pub(super) async fn each(
+pub(crate) async fn each_page(
     api: &Api,
     path: &str,
     filter: Vec<(&'static str, String)>,

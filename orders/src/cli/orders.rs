@@ -1,0 +1,149 @@
+//! The commands for orders, which send requests to a running gateway.
+
+use clap::Args;
+use domain::query::Sort;
+use domain::{Currency, OrderId, Priority, Status};
+
+use super::operator::{ApiArgs, FilterArgs, RequesterArgs};
+use super::output::FormatArgs;
+use crate::values::{self, Until};
+
+/// The settings of `orders list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListOrdersArgs {
+    /// Statuses, separated by commas: pending, processing, completed, failed, cancelled
+    #[arg(long, value_name = "STATUSES", value_delimiter = ',', value_parser = values::status)]
+    pub(crate) status: Vec<Status>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Sort order: -createdAt, createdAt, -total or total
+    #[arg(
+        long,
+        value_name = "SORT",
+        value_parser = values::sort,
+        default_value = "-createdAt",
+        allow_hyphen_values = true
+    )]
+    pub(crate) sort: Sort,
+    /// Maximum number of orders: 1 to 1000000
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000), default_value = "100")]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// The settings of `orders get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetOrdersArgs {
+    /// Ids of the orders
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id, required = true)]
+    pub(crate) ids: Vec<OrderId>,
+    /// Print the events of each order too
+    #[arg(long)]
+    pub(crate) events: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// The settings of `orders create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateOrderArgs {
+    /// Name of a line item; repeat --item, --quantity and --price for several line items
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub(crate) item: Vec<String>,
+    /// Quantity of the line item: 1 to 1000000 [default: 1]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000))]
+    pub(crate) quantity: Vec<u32>,
+    /// Price of one piece, such as 1299.99
+    #[arg(long, value_name = "AMOUNT", required = true)]
+    pub(crate) price: Vec<String>,
+    #[command(flatten)]
+    pub(crate) details: DetailArgs,
+    /// Idempotency key, with which the command can be repeated without creating another order [default: a random key]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// What an order has besides its line items.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Order")]
+pub(crate) struct DetailArgs {
+    /// ISO 4217 currency [default: that of the gateway]
+    #[arg(long, value_name = "CODE", value_parser = values::currency)]
+    pub(crate) currency: Option<Currency>,
+    /// Customer
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) customer: Option<String>,
+    /// Reference of the order in your system
+    #[arg(long, visible_alias = "reference", value_name = "TEXT")]
+    pub(crate) external_reference: Option<String>,
+    /// Priority: high, normal or low [default: normal]
+    #[arg(long, value_name = "PRIORITY", value_parser = values::priority)]
+    pub(crate) priority: Option<Priority>,
+    /// Earliest start: a duration from now such as 2h, or RFC 3339 [default: none]
+    #[arg(long, value_name = "TIME", value_parser = values::until)]
+    pub(crate) process_after: Option<Until>,
+    /// Failed attempts after which the order is failed: 1 to 100 [default: that of the gateway]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=100))]
+    pub(crate) max_attempts: Option<u32>,
+}
+
+/// The settings of `orders cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelOrdersArgs {
+    /// Ids of the orders; without ids, the filters select them
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
+    pub(crate) ids: Vec<OrderId>,
+    /// Statuses, separated by commas: pending, processing
+    #[arg(long, value_name = "STATUSES", value_delimiter = ',', value_parser = values::open_status)]
+    pub(crate) status: Vec<Status>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Select all orders that are not final
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print the selected orders without cancelling them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Cancel the selected orders without asking; required with filters or --all where no question can be asked
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Reason, stored with the orders
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) requester: RequesterArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// The settings of `orders watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Order to watch until it is final; without it, the events of all orders from now on, until Ctrl-C
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id, conflicts_with_all = ["status", "customer", "currency"])]
+    pub(crate) id: Option<OrderId>,
+    /// Only events that lead to these statuses, separated by commas
+    #[arg(long, value_name = "STATUSES", value_delimiter = ',', value_parser = values::status)]
+    pub(crate) status: Vec<Status>,
+    /// Only events of orders of this customer
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) customer: Option<String>,
+    /// Only events of orders in this currency
+    #[arg(long, value_name = "CODE", value_parser = values::currency)]
+    pub(crate) currency: Option<Currency>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}

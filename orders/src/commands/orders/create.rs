@@ -1,0 +1,53 @@
+//! `orders create`: creates an order.
+
+use serde_json::{Map, Value, json};
+
+use super::describe::describe;
+use super::layout::ORDERS;
+use crate::cli::{CreateOrderArgs, DetailArgs};
+use crate::commands::api::Api;
+use crate::console;
+use crate::error::Error;
+use crate::output::print_object;
+use crate::values::now;
+
+/// Creates one order, and prints it.
+pub(crate) async fn run(args: CreateOrderArgs) -> Result<(), Error> {
+    let mut order = details(&args.details);
+    order.insert("lineItems".to_owned(), line_items(&args)?);
+    let api = Api::new(&args.api)?;
+    let created = api.create("/orders", &order.into(), args.key.as_deref()).await?;
+    if args.format.format().is_for_readers() {
+        console::explain("the order is created\n");
+    }
+    print_object(args.format.format(), &ORDERS, &created, describe)
+}
+
+/// Returns the line items: the n-th name, quantity and price belong together.
+fn line_items(args: &CreateOrderArgs) -> Result<Value, Error> {
+    let (items, quantities, prices) = (&args.item, &args.quantity, &args.price);
+    if items.len() != prices.len() || !(quantities.is_empty() || quantities.len() == items.len()) {
+        return Err(Error::usage(format!(
+            "--item is given {} times, --quantity {} times and --price {} times",
+            items.len(),
+            quantities.len(),
+            prices.len()
+        ))
+        .hint("repeat the three flags for each line item; without --quantity each quantity is 1"));
+    }
+    let quantities = quantities.iter().copied().chain(std::iter::repeat(1));
+    let line = |((item, quantity), price): ((&String, u32), &String)| json!({"item": item, "quantity": quantity, "price": price});
+    Ok(items.iter().zip(quantities).zip(prices).map(line).collect())
+}
+
+fn details(args: &DetailArgs) -> Map<String, Value> {
+    let members = [
+        ("currency", args.currency.map(|currency| json!(currency.code()))),
+        ("customer", args.customer.as_ref().map(|text| json!(text))),
+        ("externalReference", args.external_reference.as_ref().map(|text| json!(text))),
+        ("priority", args.priority.map(|priority| json!(priority.as_str()))),
+        ("processAfter", args.process_after.map(|time| json!(time.at(now()).to_string()))),
+        ("maxAttempts", args.max_attempts.map(|most| json!(most))),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
