@@ -34,7 +34,7 @@ pub(crate) use operator::{
     ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
 pub(crate) use orders::{
-    CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ListOrdersArgs, WatchArgs,
+    CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ImportArgs, ListOrdersArgs, WatchArgs,
 };
 pub(crate) use output::FormatArgs;
 pub(crate) use parse::{Parsed, parse};
@@ -107,7 +107,7 @@ pub(crate) enum Command {
     List(ListOrdersArgs),
     /// Print orders, with their events on request
     Get(GetOrdersArgs),
-    /// Create an order
+    /// Create an order, or those of a file
     Create(CreateOrderArgs),
     /// Cancel orders by their ids, or all that match filters
     Cancel(CancelOrdersArgs),

@@ -1,5 +1,7 @@
 //! The commands for orders, which send requests to a running gateway.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use domain::query::Sort;
 use domain::{Currency, OrderId, Priority, Status};
@@ -53,19 +55,21 @@ pub(crate) struct GetOrdersArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CreateOrderArgs {
     /// Name of a line item; repeat --item, --quantity and --price for several line items
-    #[arg(long, value_name = "TEXT", required = true)]
+    #[arg(long, value_name = "TEXT", required_unless_present = "file")]
     pub(crate) item: Vec<String>,
     /// Quantity of the line item: 1 to 1000000 [default: 1]
     #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000))]
     pub(crate) quantity: Vec<u32>,
     /// Price of one piece, such as 1299.99
-    #[arg(long, value_name = "AMOUNT", required = true)]
+    #[arg(long, value_name = "AMOUNT", required_unless_present = "file")]
     pub(crate) price: Vec<String>,
     #[command(flatten)]
     pub(crate) details: DetailArgs,
-    /// Idempotency key, with which the command can be repeated without creating another order [default: a random key]
+    /// Idempotency key, with which the command can be repeated without creating another order [default: none]
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) import: ImportArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]
@@ -94,6 +98,30 @@ pub(crate) struct DetailArgs {
     /// Failed attempts after which the order is failed: 1 to 100 [default: that of the gateway]
     #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=100))]
     pub(crate) max_attempts: Option<u32>,
+}
+
+/// The import of a file of orders.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Many orders")]
+pub(crate) struct ImportArgs {
+    /// File with one order as a JSON object in each line, instead of the order of the flags. An interrupted import
+    /// continues when the command is repeated
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "item", "quantity", "price", "currency", "customer", "external_reference", "priority", "process_after",
+            "max_attempts", "key",
+        ]
+    )]
+    pub(crate) file: Option<PathBuf>,
+    /// Prefix of the idempotency keys of the file, such as import-7 [default: a new one, which the state of the import
+    /// keeps]
+    #[arg(long, value_name = "TEXT", requires = "file")]
+    pub(crate) key_prefix: Option<String>,
+    /// Maximum number of orders created per second, such as 500/s: 1/s to 10000/s [default: unlimited]
+    #[arg(long, value_name = "RATE", value_parser = values::rate, requires = "file")]
+    pub(crate) rate: Option<u32>,
 }
 
 /// The settings of `orders cancel`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, LINK};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -17,6 +17,8 @@ use crate::values::redacted;
 
 /// Exceeds every timeout of a gateway.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Exceeds the timeout of a bulk create, and the wait for others before it.
+const BULK_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time without a byte after which a stream is lost. A gateway sends a comment every 12 s.
 const SILENCE: Duration = Duration::from_secs(40);
 
@@ -73,6 +75,39 @@ impl Api {
         self.send(request).await.map(item)
     }
 
+    /// Creates the valid ones of the orders, of which each line has one.
+    pub(super) async fn create_bulk(&self, lines: String, key: &str) -> Result<BulkAnswer, Error> {
+        let mut url = self.url("/orders/bulk");
+        url.set_query(Some("errorPolicy=REJECT_FAILED_ROWS"));
+        let request = self.client.request(Method::POST, url).timeout(BULK_TIMEOUT);
+        let request = request.header(CONTENT_TYPE, "application/x-ndjson").header("Idempotency-Key", key);
+        let response = match self.try_send(request.body(lines)).await {
+            Err(error) if error.is_unavailable() => return Ok(BulkAnswer::TryAgain { error, after: None }),
+            response => response?,
+        };
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let text = match response.text().await {
+            Ok(text) => text,
+            // The connection ended within the response.
+            Err(_) => {
+                let error = Error::new(Kind::Unavailable, "the response of a bulk create was lost");
+                return Ok(BulkAnswer::TryAgain { error, after: None });
+            }
+        };
+        // If no row is valid, the problem has the results.
+        let has_results =
+            || serde_json::from_str::<Value>(&text).is_ok_and(|body| body["results"].is_array());
+        if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY && has_results() {
+            return Ok(BulkAnswer::Results(text));
+        }
+        let error = self.refusal(status, &text);
+        if error.is_unavailable() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Ok(BulkAnswer::TryAgain { error, after: after.map(Duration::from_secs) });
+        }
+        Err(error)
+    }
+
     /// Opens a stream of server-sent events after the one with the id `last`. `None` if it has ended.
     pub(super) async fn stream(
         &self,
@@ -113,6 +148,16 @@ impl Api {
 
     /// Sends a request, and returns the response if it is a success.
     async fn response(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let response = self.try_send(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(status, &response.text().await.unwrap_or_default()))
+    }
+
+    /// Sends a request, and returns the response with any status but a redirect.
+    async fn try_send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let shown = self.target.shown();
         let request = match &self.target.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
@@ -132,23 +177,25 @@ impl Api {
             return Err(Error::failed(format!("{shown} redirects, which is not followed: {status}"))
                 .hint("give the address of the gateway itself, such as https:// in place of http://"));
         }
-        if status.is_success() {
-            return Ok(response);
-        }
-        let text = response.text().await.unwrap_or_default();
-        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(response)
+    }
+
+    /// Returns the error of a response that is no success.
+    fn refusal(&self, status: StatusCode, text: &str) -> Error {
+        let shown = self.target.shown();
+        let body: Value = serde_json::from_str(text).unwrap_or_default();
         let detail = body["detail"].as_str().map_or_else(|| format!("{status} {text}"), str::to_owned);
         let kind = kind_of(status);
         let verb = if kind == Kind::Unavailable { "is unavailable" } else { "refused" };
         let refused = Error::new(kind, format!("the gateway at {shown} {verb}: {detail}"));
         if status == StatusCode::UNAUTHORIZED {
-            return Err(refused.hint(self.target.key_hint()));
+            return refused.hint(self.target.key_hint());
         }
-        Err(refused.hint(format!(
+        refused.hint(format!(
             "{} explains the code {}",
             redacted(&self.url("/problems")),
             body["code"].as_str().unwrap_or("unknown")
-        )))
+        ))
     }
 }
 
@@ -161,6 +208,18 @@ fn kind_of(status: StatusCode) -> Kind {
         401 | 403 | 409 | 429 => Kind::Refused,
         _ => Kind::Failed,
     }
+}
+
+/// The answer to a bulk create.
+pub(super) enum BulkAnswer {
+    /// The results of the rows, as JSON.
+    Results(String),
+    /// The same request can succeed later, and creates no order twice.
+    TryAgain {
+        error: Error,
+        /// The wait that the gateway asks for.
+        after: Option<Duration>,
+    },
 }
 
 /// The body of a response, and its header `Link`.

@@ -10,6 +10,7 @@ mod format;
 mod item;
 mod layout;
 mod listing;
+mod progress;
 mod table;
 
 pub(crate) use color::{ColorChoice, Stream, is_colored, set_color};
@@ -17,3 +18,4 @@ pub(crate) use format::Format;
 pub(crate) use item::Item;
 pub(crate) use layout::{Column, Layout, printable, text, words};
 pub(crate) use listing::{Listing, print_list, print_object, render_table};
+pub(crate) use progress::Progress;

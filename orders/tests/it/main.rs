@@ -8,7 +8,7 @@
 //! | `unavailable_servers` | MariaDB and Redis that are down, refuse, or start later |
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
-//! | `order_commands` | `orders list`, `get`, `create`, `cancel` and `watch` |
+//! | `order_commands`, `imports` | `orders list`, `get`, `create`, `cancel` and `watch`; `orders create --file` |
 //! | `webhook_commands`, `recovery` | `orders webhooks`; the recovery of events while the program is killed |
 //! | `contexts` | names of the command line for gateways and the keys for them |
 //! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
@@ -44,6 +44,7 @@ mod error_codes;
 mod harness;
 mod health;
 mod import_cycles;
+mod imports;
 mod keys;
 mod links;
 mod metrics;

@@ -1,8 +1,9 @@
-//! `orders create`: creates an order.
+//! `orders create`: creates an order, or those of a file (`import`).
 
 use serde_json::{Map, Value, json};
 
 use super::describe::describe;
+use super::import;
 use super::layout::ORDERS;
 use crate::cli::{CreateOrderArgs, DetailArgs};
 use crate::commands::api::Api;
@@ -11,8 +12,12 @@ use crate::error::Error;
 use crate::output::print_object;
 use crate::values::now;
 
-/// Creates one order, and prints it.
+/// Creates one order and prints it, or creates the orders of a file.
 pub(crate) async fn run(args: CreateOrderArgs) -> Result<(), Error> {
+    if let Some(file) = &args.import.file {
+        let api = Api::new(&args.api)?;
+        return import::run(file, &args.import, &api, args.format.format()).await;
+    }
     let mut order = details(&args.details);
     order.insert("lineItems".to_owned(), line_items(&args)?);
     let api = Api::new(&args.api)?;

@@ -4,6 +4,7 @@ mod cancel;
 mod create;
 mod describe;
 mod get;
+mod import;
 mod layout;
 mod list;
 mod pages;
