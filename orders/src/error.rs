@@ -101,6 +101,12 @@ impl Error {
         self
     }
 
+    /// Adds where the problem is, before the message.
+    pub(crate) fn prefix(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// Returns the hint, or an empty string.
     #[cfg(test)]
     pub(crate) fn hint_text(&self) -> &str {

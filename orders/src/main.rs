@@ -47,7 +47,7 @@ fn run() -> Result<(), Error> {
     // The TLS provider of the process. An error means that one is installed already, which has the same effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli::parse(std::env::args_os())? {
-        Parsed::Run(cli, matches) => commands::run(*cli, &matches),
+        Parsed::Run(cli, matches, file) => commands::run(*cli, &matches, &file),
         Parsed::Printed => Ok(()),
     }
 }

@@ -19,12 +19,15 @@ pub(crate) struct SecretInFlag {
     pub(crate) variables: String,
 }
 
-/// Returns the settings of the command that contain a secret and come from a flag.
-pub(crate) fn secrets_in_flags(matches: &ArgMatches) -> Vec<SecretInFlag> {
+/// Returns the settings of the command that contain a secret and come from a flag. `is_in_file` states the ids of the
+/// arguments whose values come from the file of settings instead.
+pub(crate) fn secrets_in_flags(matches: &ArgMatches, is_in_file: impl Fn(&str) -> bool) -> Vec<SecretInFlag> {
     let root = Cli::command();
     let Some((name, given)) = matches.subcommand() else { return Vec::new() };
     let Some(command) = root.find_subcommand(name) else { return Vec::new() };
-    let args = command.get_arguments().filter(|arg| has_secret_flag(arg, given));
+    let args = command
+        .get_arguments()
+        .filter(|arg| !is_in_file(arg.get_id().as_str()) && has_secret_flag(arg, given));
     args.filter_map(|arg| {
         let own = arg.get_env()?.to_string_lossy();
         let file = format!("{}_file", arg.get_id());
@@ -49,7 +52,7 @@ fn has_secret_flag(arg: &Arg, given: &ArgMatches) -> bool {
 }
 
 /// Returns whether a value is a secret, or a URL that has a password or a query, which may contain a token.
-fn has_secret(id: &str, value: &str) -> bool {
+pub(super) fn has_secret(id: &str, value: &str) -> bool {
     id == SECRET || Url::parse(value).is_ok_and(|url| redacted(&url) != url.as_str())
 }
 
@@ -73,7 +76,7 @@ mod tests {
     fn flags_with_secrets_are_found() {
         let found = |words: &[&str]| {
             let matches = Cli::command().try_get_matches_from(words).unwrap();
-            let found = secrets_in_flags(&matches).into_iter();
+            let found = secrets_in_flags(&matches, |_| false).into_iter();
             found.map(|found| format!("{}: {}", found.flag, found.variables)).collect::<Vec<_>>()
         };
         let harmless = ["--database-url", "mysql://ann@db/shop", "--redis-url", "redis://cache"];

@@ -1,9 +1,10 @@
 //! The command line: the commands and the settings of each.
 //!
-//! Every setting is a flag and an environment variable. The flag wins, and an empty variable counts as unset. The groups
-//! in `settings` contain the settings and apply them to the configurations of the gateway and the processor.
+//! Every setting is a flag, an environment variable and a key of the file of settings (`config_file`), in this order of
+//! precedence, and an empty variable counts as unset. The groups in `settings` contain the settings and apply them to the configurations of the gateway and the processor.
 
 mod access;
+mod config_file;
 mod context;
 mod flag_secrets;
 mod operator;
@@ -28,6 +29,7 @@ pub(crate) use access::{
     AuditArgs, CreateKeyArgs, CreateTenantArgs, CustomerArgs, CustomerCommand, KeysCommand, ListKeysArgs,
     OutputArgs, RevokeKeyArgs, RotateKeyArgs, TenantArgs, TenantsCommand, UpdateTenantArgs,
 };
+pub(crate) use config_file::FileSettings;
 pub(crate) use context::{ContextCommand, SetContextArgs};
 pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
@@ -71,12 +73,16 @@ Examples:
   orders dead-letters redrive --error-class http_503 --rate 50/s --dry-run
 
 Durations are written as 250ms, 30s, 10m, 1h30m or 7d, sizes as 256KiB, 8MiB or 1GiB.
+--config orders.toml reads settings from a file, with a line such as: concurrency = 16
 `orders <COMMAND> --help` lists the settings of a command. RUST_LOG sets the log filter."
 )]
 pub(crate) struct Cli {
     /// Colours of the output and of the log: auto, always or never; auto is on for a terminal unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(crate) color: ColorChoice,
+    /// File with settings (TOML), which flags and variables precede [default: none]
+    #[arg(long, global = true, env = "ORDERS_CONFIG_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(crate) config: Option<std::path::PathBuf>,
     /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -6,15 +6,16 @@ use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
 
 use super::render_error::render_error;
-use super::{Cli, renamed};
+use super::{Cli, FileSettings, config_file, renamed};
 use crate::console;
 use crate::error::Error;
 use crate::values::is_switch_value;
 
 /// The request of the command line and the environment.
 pub(crate) enum Parsed {
-    /// A command with its settings, and the same in clap's form, which has the source of each.
-    Run(Box<Cli>, ArgMatches),
+    /// A command with its settings, and the same in clap's form, which has the source of each, except of those from
+    /// the file of settings.
+    Run(Box<Cli>, ArgMatches, FileSettings),
     /// Help or the version, which has been printed.
     Printed,
 }
@@ -23,7 +24,8 @@ pub(crate) enum Parsed {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     renamed::check_flags(&arguments)?;
-    let arguments = command_first(arguments);
+    let mut arguments = command_first(arguments);
+    let file = config_file::apply(&Cli::command(), &mut arguments, |name| std::env::var_os(name))?;
     let command = lenient_args(Cli::command());
     let parsed = command
         .try_get_matches_from(arguments)
@@ -34,13 +36,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             let command = innermost_command(&command, &matches);
             let has_setting = |long: &str| command.get_arguments().any(|arg| arg.get_long() == Some(long));
             renamed::check_variables(has_setting, |name| std::env::var_os(name))?;
-            Ok(Parsed::Run(cli, matches))
+            Ok(Parsed::Run(cli, matches, file))
         }
         Err(help) if !help.use_stderr() => {
             console::print(&help.render().to_string())?;
             Ok(Parsed::Printed)
         }
-        Err(error) => Err(render_error(&error)),
+        Err(error) => Err(render_error(&error, &file)),
     }
 }
 

@@ -13,7 +13,8 @@ const SETTINGS_HEAD: &str = "# Settings
 
 This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p orders --bin orders reference`.
 
-Each setting is a flag and an environment variable. The flag wins, and an empty variable counts as unset. A duration has a
+Each setting is a flag, an environment variable and a key of [the file of settings](../operate/command-line.md#settings-in-a-file),
+in this order of precedence. An empty variable counts as unset. A duration has a
 unit: `250ms`, `30s`, `10m`, `1h30m`, `7d`. A size has a unit or is in bytes: `256KiB`, `8MiB`, `1GiB`. `orders config
 COMMAND` prints the effective values and their sources. An invalid value ends the program with exit code 2 and an error that
 names the setting; so does a setting under [its old name](../contribute/names.md).

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory};
 
-use super::Cli;
+use super::{Cli, FileSettings};
 use crate::error::Error;
 use crate::values::ValueError;
 
@@ -13,8 +13,17 @@ use crate::values::ValueError;
 const CONFIDENTIAL: [&str; 6] =
     ["database-url", "redis-url", "gateway-url", "webhook-url", "webhook-secret", "jwt-jwks-url"];
 
-/// Renders an error of clap.
-pub(super) fn render_error(error: &clap::Error) -> Error {
+/// Renders an error of clap. A value of the file of settings is named with the file.
+pub(super) fn render_error(error: &clap::Error, file: &FileSettings) -> Error {
+    let arg = context(error, ContextKind::InvalidArg).as_deref().and_then(find_arg);
+    let rendered = render(error);
+    match arg.and_then(|arg| file.source(arg.get_id().as_str())) {
+        Some(path) => rendered.prefix(&path.display().to_string()),
+        None => rendered,
+    }
+}
+
+fn render(error: &clap::Error) -> Error {
     match error.kind() {
         ErrorKind::ValueValidation => invalid_value(error),
         ErrorKind::InvalidValue => not_a_choice(error),

@@ -6,13 +6,15 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
 use serde_json::json;
 
-use crate::cli::{Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, redact_value, sqlite_file};
+use crate::cli::{
+    Cli, ConfigArgs, Configured, DEFAULT_METRICS_ADDR, FileSettings, redact_value, sqlite_file,
+};
 use crate::error::Error;
 use crate::log;
 use crate::output::{Column, Item, Layout, print_list, text};
 
 /// Prints one line for each setting: its name, its value, its source.
-pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> {
+pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches, file: &FileSettings) -> Result<(), Error> {
     let name = args.of.command_name();
     let root = Cli::command();
     let command = root.find_subcommand(name);
@@ -21,7 +23,7 @@ pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> Result<(), Error> 
         return Err(Error::failed(format!("the command {name} has no settings")));
     };
     let settings = command.get_arguments().filter(|arg| arg.get_env().is_some());
-    let mut settings: Vec<Item> = settings.map(|arg| setting(arg, given, args.of)).collect();
+    let mut settings: Vec<Item> = settings.map(|arg| setting(arg, given, file, args.of)).collect();
     let (filter, from) = log::filter();
     settings.push(json!({"setting": null, "variable": "RUST_LOG", "value": filter, "from": from}).into());
     print_list(args.format.format(), &LAYOUT, &settings)
@@ -38,17 +40,18 @@ const LAYOUT: Layout = Layout {
     ],
 };
 
-fn setting(arg: &Arg, given: &ArgMatches, of: Configured) -> Item {
+fn setting(arg: &Arg, given: &ArgMatches, file: &FileSettings, of: Configured) -> Item {
     let id = arg.get_id().as_str();
     let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
     let setting = arg.get_long().map(|long| format!("--{long}"));
     let values = given.get_raw(id).into_iter().flatten();
     let shown: Vec<String> = values.map(|value| redact_value(id, &value.to_string_lossy())).collect();
     let value = if shown.is_empty() { describe_unset(id, given, of) } else { shown.join(",") };
-    let from = match given.value_source(id) {
-        Some(ValueSource::CommandLine) => "flag",
-        Some(ValueSource::EnvVariable) => "environment",
-        _ => "default",
+    let from = match (file.source(id), given.value_source(id)) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Some(ValueSource::CommandLine)) => "flag".to_owned(),
+        (None, Some(ValueSource::EnvVariable)) => "environment".to_owned(),
+        _ => "default".to_owned(),
     };
     json!({"setting": setting, "variable": variable, "value": value, "from": from}).into()
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use crate::cli::{Cli, Command, EmailRoleArgs, SecretInFlag, secrets_in_flags};
+use crate::cli::{Cli, Command, EmailRoleArgs, FileSettings, SecretInFlag, secrets_in_flags};
 use crate::console;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
@@ -41,14 +41,15 @@ use crate::output::set_color;
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result<(), Error> {
+    let given = Given { matches, file };
     set_color(cli.color);
     match cli.command {
-        Command::Dev(args) => run_server(args.process.log.log_format, matches, dev::run(args)),
-        Command::Gateway(args) => run_server(args.process.log.log_format, matches, gateway::run(args)),
-        Command::Processor(args) => run_server(args.process.log.log_format, matches, processor::run(args)),
+        Command::Dev(args) => run_server(args.process.log.log_format, &given, dev::run(args)),
+        Command::Gateway(args) => run_server(args.process.log.log_format, &given, gateway::run(args)),
+        Command::Processor(args) => run_server(args.process.log.log_format, &given, processor::run(args)),
         Command::Email(EmailRoleArgs { command: Some(command), .. }) => email::run_command(&command),
-        Command::Email(args) => run_server(args.process.log.log_format, matches, email::run(args)),
+        Command::Email(args) => run_server(args.process.log.log_format, &given, email::run(args)),
         Command::Migrate(args) => run_on_runtime(migrate::run(args)),
         Command::Backup(args) => run_on_runtime(backup::run(args)),
         Command::Doctor(args) => run_on_runtime(doctor::run(args)),
@@ -66,7 +67,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         Command::Audit(args) => run_on_runtime(audit::run(args)),
         Command::Customer(command) => run_on_runtime(customer::run(command)),
         Command::Health(args) => run_on_runtime(health::run(args)),
-        Command::Config(args) => config::run(&args, matches),
+        Command::Config(args) => config::run(&args, matches, file),
         Command::Context(command) => context::run(command),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
         Command::Openapi => {
@@ -77,14 +78,22 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
     }
 }
 
+/// The settings with their sources.
+struct Given<'a> {
+    matches: &'a ArgMatches,
+    file: &'a FileSettings,
+}
+
 /// Starts the log of a process that runs until a signal comes, and runs it.
 fn run_server(
     format: LogFormat,
-    matches: &ArgMatches,
+    given: &Given<'_>,
     command: impl Future<Output = Result<(), Error>>,
 ) -> Result<(), Error> {
     log::install(format)?;
-    for SecretInFlag { flag, variables } in secrets_in_flags(matches) {
+    for SecretInFlag { flag, variables } in
+        secrets_in_flags(given.matches, |id| given.file.source(id).is_some())
+    {
         tracing::warn!(
             setting = flag,
             "other users of the machine can read the secret in this flag: use {variables}"

@@ -163,6 +163,38 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
 }
 
 #[tokio::test]
+async fn settings_of_a_file_have_their_source() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("orders.toml");
+    let content = "lease = \"45s\"\nconcurrency = 7\n[gateway]\nhttp-addr = \"127.0.0.1:1\"\n";
+    std::fs::write(&file, content).expect("the folder is ours");
+    let shown = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output =
+            run(folder.path(), &[&["config", "gateway", "-o", "json"], arguments].concat(), variables).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let settings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("an array");
+        let of = |name: &str| {
+            let setting = settings.iter().find(|setting| setting["setting"] == name).expect(name);
+            (setting["value"].as_str().unwrap().to_owned(), setting["from"].as_str().unwrap().to_owned())
+        };
+        (of("--http-addr"), of("--lease"))
+    };
+    let pair = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+    let by_flag = ["--config", "orders.toml"];
+    let from_file = (pair("127.0.0.1:1", "orders.toml"), pair("45s", "orders.toml"));
+    assert_eq!(shown(&by_flag, &[]).await, from_file);
+    assert_eq!(shown(&[], &[("ORDERS_CONFIG_FILE", "orders.toml")]).await, from_file);
+    let (address, lease) =
+        shown(&["--http-addr", "127.0.0.1:2", "--config=orders.toml"], &[("ORDERS_LEASE", "46s")]).await;
+    assert_eq!((address, lease), (pair("127.0.0.1:2", "flag"), pair("46s", "environment")));
+    std::fs::write(&file, "http-addr = \"abc\"\n").expect("the folder is ours");
+    let output = run(folder.path(), &["--config", "orders.toml"], &[]).await;
+    assert_error(&output, 2, &["orders.toml: --http-addr (ORDERS_HTTP_ADDR) is \"abc\""]);
+    let output = run(folder.path(), &["--config", "none.toml", "schema"], &[]).await;
+    assert_error(&output, 2, &["--config (ORDERS_CONFIG_FILE)", "none.toml", "cannot be read"]);
+}
+
+#[tokio::test]
 async fn short_bus_secret_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let with = async |file: &str| {
