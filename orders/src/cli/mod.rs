@@ -16,6 +16,7 @@ mod reference;
 mod renamed;
 mod render_error;
 mod settings;
+mod tools;
 mod webhooks;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,6 +46,7 @@ pub(crate) use settings::{
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
     RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
+pub(crate) use tools::{CompletionsArgs, DemoArgs, ManArgs, VersionArgs};
 pub(crate) use webhooks::{
     AttemptsArgs, CreateWebhookArgs, EndpointArgs, MessagesArgs, RecoverArgs, ResendArgs, RotateWebhookArgs,
     UpdateWebhookArgs, WebhookArgs, WebhookListArgs, WebhooksCommand,
@@ -142,6 +144,14 @@ pub(crate) enum Command {
     /// Store names for gateways and the keys for them, for all commands that send requests to a gateway
     #[command(subcommand)]
     Context(ContextCommand),
+    /// Fill a gateway with the orders of a shop, to try it
+    Demo(DemoArgs),
+    /// Print the script that completes the command line in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
+    /// Print the version
+    Version(VersionArgs),
     /// Print the GraphQL schema
     Schema,
     /// Print the OpenAPI document of the REST API as JSON

@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod customer;
 mod dead_letters;
+mod demo;
 mod dev;
 mod doctor;
 mod email;
@@ -24,6 +25,7 @@ mod sse;
 mod target;
 mod task;
 mod tenants;
+mod tools;
 mod webhook_recovery;
 mod webhooks;
 
@@ -69,6 +71,10 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
         Command::Health(args) => run_on_runtime(health::run(args)),
         Command::Config(args) => config::run(&args, matches, file),
         Command::Context(command) => context::run(command),
+        Command::Demo(args) => run_on_runtime(demo::run(args)),
+        Command::Completions(args) => tools::completions(&args),
+        Command::Man(args) => tools::man(&args),
+        Command::Version(args) => tools::version(&args),
         Command::Schema => console::print(&with_line_break(::gateway::graphql::sdl())),
         Command::Openapi => {
             let json = ::gateway::openapi().to_pretty_json();
