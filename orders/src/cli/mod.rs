@@ -16,6 +16,7 @@ mod reference;
 mod renamed;
 mod render_error;
 mod settings;
+mod signals;
 mod tools;
 mod webhooks;
 
@@ -34,7 +35,7 @@ pub(crate) use config_file::FileSettings;
 pub(crate) use context::{ContextCommand, SetContextArgs};
 pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
-    ApiArgs, DeadLettersCommand, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
+    ApiArgs, DeadLettersCommand, GroupsArgs, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
 };
 pub(crate) use orders::{
     CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ImportArgs, ListOrdersArgs, WatchArgs,
@@ -46,6 +47,7 @@ pub(crate) use settings::{
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
     RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
+pub(crate) use signals::{StatsArgs, TopArgs, WorkersArgs};
 pub(crate) use tools::{CompletionsArgs, DemoArgs, ManArgs, VersionArgs};
 pub(crate) use webhooks::{
     AttemptsArgs, CreateWebhookArgs, EndpointArgs, MessagesArgs, RecoverArgs, ResendArgs, RotateWebhookArgs,
@@ -121,6 +123,12 @@ pub(crate) enum Command {
     Cancel(CancelOrdersArgs),
     /// Print events as they happen: those of one order until it is final, or those of all orders
     Watch(WatchArgs),
+    /// Print how many orders were accepted, completed and failed, and how long they took
+    Stats(StatsArgs),
+    /// List the workers of the last hour, or print one of them with its orders
+    Workers(WorkersArgs),
+    /// Show rates, depth, workers and error classes on one screen, redrawn each second until Ctrl-C
+    Top(TopArgs),
     /// Pause and resume processing; a paused queue accepts orders but starts none
     #[command(subcommand)]
     Queue(QueueCommand),

@@ -77,6 +77,8 @@ pub(crate) struct PauseArgs {
 pub(crate) enum DeadLettersCommand {
     /// List failed orders, newest first
     List(ListArgs),
+    /// List failed orders in groups with the same error class and reason, largest first
+    Groups(GroupsArgs),
     /// Redrive failed orders: each gets a new set of attempts
     Redrive(RedriveArgs),
 }
@@ -164,6 +166,20 @@ pub(crate) struct ListArgs {
     pub(crate) api: ApiArgs,
 }
 
+/// The settings of `orders dead-letters groups`.
+#[derive(Debug, Args)]
+pub(crate) struct GroupsArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Maximum number of groups: 1 to 1000
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000), default_value = "50")]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
 /// The settings of `orders dead-letters redrive`.
 #[derive(Debug, Args)]
 pub(crate) struct RedriveArgs {
@@ -178,6 +194,9 @@ pub(crate) struct RedriveArgs {
     /// Print the selected orders without redriving them
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Wait until every redriven order is final, with a progress bar; exit code 1 if one fails again
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
     /// Maximum starts per second with filters or --all, such as 50/s: 1/s to 10000/s [default: unlimited]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub(crate) rate: Option<u32>,

@@ -6,14 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, requested_by};
 use super::orders::{DEAD_LETTERS, each_page};
-use crate::cli::{DeadLettersCommand, ListArgs, RedriveArgs};
+use super::redrive_wait::RedriveWait;
+use crate::cli::{DeadLettersCommand, GroupsArgs, ListArgs, RedriveArgs};
 use crate::console;
 use crate::error::{Error, Failures};
-use crate::output::Listing;
+use crate::output::{Column, Item, Layout, Listing, print_list, text};
 
 pub(super) async fn run(command: DeadLettersCommand) -> Result<(), Error> {
     match command {
         DeadLettersCommand::List(args) => list_orders(&args).await,
+        DeadLettersCommand::Groups(args) => list_groups(&args).await,
         DeadLettersCommand::Redrive(args) if args.ids.is_empty() => redrive_matching(&args).await,
         DeadLettersCommand::Redrive(args) => redrive_ids(&args).await,
     }
@@ -26,12 +28,43 @@ async fn list_orders(args: &ListArgs) -> Result<(), Error> {
     listing.finish()
 }
 
+const GROUPS: Layout = Layout {
+    id: "latestOrderId",
+    none: "no dead letters match",
+    columns: &[
+        Column::new("COUNT", |group| text(group, "count")),
+        Column::new("CLASS", |group| text(group, "errorClass")),
+        Column::cut("REASON", |group| text(group, "reason")),
+        Column::new("CUSTOMERS", |group| text(group, "customers")),
+        Column::new("FIRST", |group| text(group, "firstFailedAt")),
+        Column::new("LAST", |group| text(group, "lastFailedAt")),
+        Column::wide("LATEST ORDER", |group| text(group, "latestOrderId")),
+    ],
+};
+
+async fn list_groups(args: &GroupsArgs) -> Result<(), Error> {
+    let mut query = args.filter.set_filters();
+    query.push(("limit", args.limit.to_string()));
+    let found = Api::new(&args.api)?.get("/dead-letters/groups", &query).await?;
+    let groups: Vec<Item> =
+        found["groups"].as_array().into_iter().flatten().cloned().map(Item::from).collect();
+    print_list(args.format.format(), &GROUPS, &groups)?;
+    let least = if found["complete"] == false { "at least " } else { "" };
+    console::explain(&format!(
+        "{least}{} failed orders in {} groups\n",
+        text(&found, "orders"),
+        groups.len()
+    ));
+    Ok(())
+}
+
 async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
     if args.all || !args.filter.set_filters().is_empty() || args.rate.is_some() {
         return Err(Error::usage("--all, --rate and filters cannot be combined with order ids")
             .hint("give order ids, or filters, or --all"));
     }
     let api = Api::new(&args.api)?;
+    let mut wait = RedriveWait::begin(&api, args.wait).await?;
     let mut failures = Failures::default();
     for id in &args.ids {
         let outcome = if args.dry_run {
@@ -46,7 +79,10 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
             api.post(&format!("/orders/{id}/redrive"), &body).await.map(|_| "redriven")
         };
         let result = match outcome {
-            Ok(result) => result.to_owned(),
+            Ok(result) => {
+                wait.add(&id.to_string());
+                result.to_owned()
+            }
             Err(error) => {
                 failures.add(&error);
                 error.to_string()
@@ -54,6 +90,7 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
         };
         console::print(&format!("{id}  {result}\n"))?;
     }
+    wait.finish(&api).await?;
     failures.result(args.ids.len(), "orders were not redriven")
 }
 
@@ -68,6 +105,7 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         });
     }
     let api = Api::new(&args.api)?;
+    let mut wait = RedriveWait::begin(&api, args.wait).await?;
     let mut body = json!({
         "filter": filter, "dryRun": args.dry_run, "ratePerSecond": args.rate,
         "requestedBy": requested_by(&args.requester), "reason": args.reason,
@@ -76,11 +114,12 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
     let last_start = loop {
         let redriven = api.post("/dead-letters/redrive", &body).await?;
         let ids = redriven["orderIds"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut text = String::new();
+        let mut lines = String::new();
         for id in ids.iter().filter_map(Value::as_str) {
-            let _ = writeln!(text, "{id}");
+            let _ = writeln!(lines, "{id}");
+            wait.add(id);
         }
-        console::print(&text)?;
+        console::print(&lines)?;
         count += ids.len();
         body["startAt"] = redriven["nextStartAt"].clone();
         if redriven["next"].is_null() {
@@ -94,5 +133,6 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
     } else {
         String::new()
     };
-    console::print(&format!("{count} orders {result}{until}\n"))
+    console::print(&format!("{count} orders {result}{until}\n"))?;
+    wait.finish(&api).await
 }

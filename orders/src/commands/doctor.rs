@@ -4,7 +4,7 @@
 //! belongs to one process, so `orders dev` must be stopped first.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker::Queue as _;
 use domain::EndpointState;
@@ -13,6 +13,7 @@ use gateway::store::{Error as StoreError, EventLogReport, IntegrityReport, Issue
 
 use crate::cli::DoctorArgs;
 use crate::error::Error;
+use crate::output::Progress;
 use crate::{console, log, startup};
 
 /// An order that is due for longer is overdue: dispatch runs several times per second.
@@ -21,8 +22,6 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(60);
 const BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// Endpoints that are read at once.
 const ENDPOINTS_READ: u32 = 100;
-/// Interval of the progress of a long check.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum number of findings that are printed.
 const SHOWN: usize = 100;
 
@@ -107,15 +106,12 @@ fn describe(text: &mut String, report: &IntegrityReport) {
     };
 }
 
-/// Prints how much of a large log was read, on stderr.
+/// Shows how much of a large log was read.
 fn show_progress(LogEnds { first, next, .. }: LogEnds) -> impl FnMut(u64) {
-    let (events, mut shown) = (next - first, Instant::now());
+    let (events, mut progress) = (next - first, Progress::start());
     move |position| {
         let read = position - first;
-        if shown.elapsed() >= PROGRESS_INTERVAL {
-            shown = Instant::now();
-            console::explain(&format!("event log: {read} of {events} events\n"));
-        }
+        progress.show(read, events, || format!("{read} of {events} events of the log"));
     }
 }
 

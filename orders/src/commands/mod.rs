@@ -20,7 +20,9 @@ mod migrate;
 mod orders;
 mod processor;
 mod queue;
+mod redrive_wait;
 mod repair;
+mod signals;
 mod sse;
 mod target;
 mod task;
@@ -61,6 +63,9 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
         Command::Create(args) => run_on_runtime(orders::create(args)),
         Command::Cancel(args) => run_on_runtime(orders::cancel(args)),
         Command::Watch(args) => run_on_runtime(orders::watch(args)),
+        Command::Stats(args) => run_on_runtime(signals::stats(args)),
+        Command::Workers(args) => run_on_runtime(signals::workers(args)),
+        Command::Top(args) => run_on_runtime(signals::top(args)),
         Command::Queue(command) => run_on_runtime(queue::run(command)),
         Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),
         Command::Webhooks(command) => run_on_runtime(webhooks::run(command)),

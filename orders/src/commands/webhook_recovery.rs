@@ -10,7 +10,7 @@ use super::api::Api;
 use crate::cli::RecoverArgs;
 use crate::console;
 use crate::error::Error;
-use crate::output::Item;
+use crate::output::{Item, Progress};
 use crate::values::now;
 
 /// Pause between two reads of the progress.
@@ -60,6 +60,7 @@ fn describe(recovery: &Item, dry_run: bool) -> String {
 async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error> {
     let mut followed: Option<Value> = None;
     let mut shown = String::new();
+    let mut bar = Progress::start();
     loop {
         let endpoint = api.get(path, &[]).await?;
         let recovery = &endpoint["recovery"];
@@ -71,6 +72,7 @@ async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error
             None => followed = Some(recovery["startedAt"].clone()),
             Some(_) if recovery.is_null() => {
                 let end = "the recovery has ended\n";
+                bar.finish();
                 return match is_for_readers {
                     true => console::print(end),
                     false => console::print(&format!("{}\n", endpoint.text())),
@@ -88,7 +90,10 @@ async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error
             ));
         }
         let progress = progress(&endpoint);
-        if progress != shown && is_for_readers {
+        if bar.is_bar() {
+            let count = |name: &str| recovery[name].as_u64().unwrap_or_default();
+            bar.show(count("done"), count("total"), || progress.trim_end().to_owned());
+        } else if progress != shown && is_for_readers {
             console::print(&progress)?;
             shown = progress;
         }

@@ -15,6 +15,13 @@ pub(crate) struct Layout {
     pub(crate) columns: &'static [Column],
 }
 
+impl Layout {
+    /// Returns all cells of an item with the heads of their columns.
+    pub(crate) fn cells(&self, item: &Item) -> Vec<(&'static str, String)> {
+        self.columns.iter().map(|column| (column.head, printable(&(column.cell)(item)))).collect()
+    }
+}
+
 /// A column.
 #[derive(Debug)]
 pub(crate) struct Column {

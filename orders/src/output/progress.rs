@@ -45,6 +45,11 @@ impl Progress {
         }
     }
 
+    /// Returns whether the progress is a bar on a terminal.
+    pub(crate) fn is_bar(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Removes the bar.
     pub(crate) fn finish(&mut self) {
         if std::mem::take(&mut self.is_drawn) {

@@ -9,6 +9,7 @@
 //! | `database` | which files and tables the commands create, and the options of the database URL |
 //! | `cli`, `operator_commands`, `keys` | the command line; the commands for operators; API keys and the audit log |
 //! | `order_commands`, `imports` | `orders list`, `get`, `create`, `cancel` and `watch`; `orders create --file` |
+//! | `signals` | `orders stats`, `workers`, `top` and `dead-letters groups` |
 //! | `webhook_commands`, `recovery` | `orders webhooks`; the recovery of events while the program is killed |
 //! | `contexts` | names of the command line for gateways and the keys for them |
 //! | `access`, `tokens` | exposure and authentication of the running program; tokens of an OpenID issuer |
@@ -63,6 +64,7 @@ mod reference;
 mod restart;
 mod secret_files;
 mod shell_blocks;
+mod signals;
 mod socket_options;
 mod startup;
 mod third_party_worker;

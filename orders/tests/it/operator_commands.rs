@@ -101,7 +101,12 @@ async fn dead_letters_are_listed_and_redriven() {
         "{selected}"
     );
     assert_eq!(api.order(&ids[0]).await["status"], "failed");
-    let redriven = run_command(&folder, &api, &[&filter[..], &["--reason", "fixed"]].concat()).await;
+    let redriven =
+        run_command(&folder, &api, &[&filter[..], &["--reason", "fixed", "--wait"]].concat()).await;
+    // The wait has ended, so the orders are final.
+    for id in &ids[..2] {
+        assert_eq!(api.order(id).await["status"], "completed");
+    }
     assert!(redriven.contains("2 orders redriven, the last one starts before"), "{redriven}");
     for id in &ids[..2] {
         api.wait_for_status(id, "completed").await;

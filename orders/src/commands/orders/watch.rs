@@ -130,6 +130,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limits_are_documented() {
+        let most = limits_page::time(GIVE_UP_AFTER);
+        limits_page::row("time for which an import or `orders watch` tries to reach a gateway", &most);
+    }
+
+    #[test]
     fn every_type_of_an_order_leads_to_a_status() {
         for kind in EventType::ALL {
             assert_eq!(leads_to(kind).is_some(), kind.as_str().starts_with("order."), "{kind:?}");

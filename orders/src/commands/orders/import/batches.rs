@@ -95,7 +95,10 @@ impl Batches {
         self.line += 1;
         let problem = |problem: &str| {
             Error::usage(format!("line {} of {} {problem}", self.line, self.name))
-                .hint("write one order as a JSON object in each line; then repeat the command")
+                .hint(
+                "correct the line, remove the state beside the file (.import), and repeat the command within a day with \
+                 the --key-prefix that it contains: no order is created twice",
+            )
         };
         if read > MAX_LINE {
             return Err(problem("is longer than 512 KiB"));
@@ -149,6 +152,15 @@ mod tests {
         assert_eq!(all[1].end, line.len() as u64 * 4);
         let again = batches(&line.repeat(5), all[0].end, 2, 1_000);
         assert_eq!(again, all[1..]);
+    }
+
+    #[test]
+    fn limits_are_documented() {
+        use limits_page::{bytes, count, row};
+        row("line of an imported file", &bytes(MAX_LINE));
+        let batch = format!("{} orders, {}", count(super::super::MAX_BATCH as usize), bytes(MAX_BATCH_BYTES));
+        row("batch of an import", &batch);
+        row("batches of an import at the same time", &super::super::IN_FLIGHT.to_string());
     }
 
     #[test]
