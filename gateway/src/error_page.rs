@@ -2,35 +2,39 @@
 
 use std::fmt::Write as _;
 
-use axum::response::{Html, IntoResponse, Response};
+use axum::Router;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
 use domain::{Api, ErrorCode};
 use http::header;
 
 use gateway_http::problem::status;
 
-/// Returns the page.
-pub(crate) async fn page() -> Response {
+use crate::pages::{POLICY, PROBLEMS, html};
+
+/// Returns the route of the page.
+pub(crate) fn route(developer_tools: bool) -> Router {
+    let page = page(developer_tools);
+    let policy = [(header::CONTENT_SECURITY_POLICY, POLICY)];
+    Router::new().route("/problems", get(move || async move { (policy, Html(page)).into_response() }))
+}
+
+fn page(developer_tools: bool) -> String {
     let mut rows = String::new();
     for &code in ErrorCode::ALL {
         let status = match code.apis().contains(&Api::Rest) {
-            true => format!(" ({})", status(code.kind()).as_u16()),
+            true => format!(" <span class=\"status\">{}</span>", status(code.kind()).as_u16()),
             false => String::new(),
         };
         // Writing to a String does not fail.
         let _ = write!(
             rows,
-            "<dt id=\"{code}\"><code>{code}</code>{status}<dd>{}. {}",
+            "<dt id=\"{code}\"><a href=\"#{code}\"><code>{code}</code></a>{status}</dt><dd>{}.</dd><dd class=\"advice\">{}</dd>",
             code_marks(code.meaning()),
             code_marks(code.advice())
         );
     }
-    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'self'")];
-    let head = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-        <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-        <meta name=\"color-scheme\" content=\"light dark\"><title>Errors</title>\
-        <link rel=\"stylesheet\" href=\"base.css\"><link rel=\"stylesheet\" href=\"track.css\">\
-        <main class=\"card\"><p><a href=\"./\">Back to the orders</a></p><h1>Errors</h1>";
-    (policy, Html(format!("{head}<dl>{rows}</dl></main></html>"))).into_response()
+    html(PROBLEMS, "/problems", developer_tools).replace("@errors", &rows)
 }
 
 /// Converts backticks to `<code>` elements. The strings are constants without HTML.
@@ -45,10 +49,13 @@ fn code_marks(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn page_shows_no_backticks() {
-        let body = axum::body::to_bytes(page().await.into_body(), usize::MAX).await.unwrap();
-        let page = String::from_utf8(body.to_vec()).unwrap();
-        assert!(!page.contains('`') && page.contains("<main") && page.contains("<a href"), "{page}");
+    #[test]
+    fn page_is_complete() {
+        let page = page(false);
+        assert!(!page.contains('`') && !page.contains('@'), "{page}");
+        assert!(page.contains("<main") && page.contains("<a href") && !page.contains("style="), "{page}");
+        for &code in ErrorCode::ALL {
+            assert!(page.contains(&format!("id=\"{code}\"")), "{code}");
+        }
     }
 }

@@ -13,9 +13,11 @@ mod authentication;
 pub mod config;
 pub mod metrics;
 
+mod assets;
 mod error_page;
 #[cfg(test)]
 mod error_reference;
+mod file_headers;
 mod health;
 #[cfg(test)]
 mod limits;

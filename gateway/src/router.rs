@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::routing::get;
 use gateway_http::auth::{Auth, Gate};
 use gateway_http::fallback;
 use gateway_http::hosts::Hosts;
@@ -29,7 +28,7 @@ pub(crate) fn router(
         .merge(probes.with_state(health_state.clone()))
         .merge(sessions.with_state(health_state.clone()))
         .merge(tracking.with_state(rest_state.clone()))
-        .route("/problems", get(error_page::page))
+        .merge(error_page::route(config.access.developer_tools))
         .merge(pages::routes(config.access.developer_tools));
     if config.access.developer_tools {
         public = public.merge(openapi::routes(document));

@@ -38,6 +38,7 @@ impl fmt::Display for Banner {
         let queue = redis.as_deref().unwrap_or("in memory");
         writeln!(f, "\norders {} is ready\n", env!("CARGO_PKG_VERSION"))?;
         writeln!(f, "  Page        {http}/")?;
+        writeln!(f, "  Console     {http}/console")?;
         if self.developer_tools {
             writeln!(f, "  REST        {http}/orders       docs: {http}/docs")?;
             writeln!(f, "  GraphQL     {http}/graphql      try: {http}/graphiql  {http}/playground")?;

@@ -127,7 +127,7 @@ export const accessibilityAndCsp = {
   async 'pages comply with the strict content security policy'(browser) {
     const id = await createOrder('Watched closely');
     await completed(id);
-    for (const path of ['', `#/orders/${id}`, '#/webhooks', `track/${id}`, 'track/unknown', 'graphiql', 'playground']) {
+    for (const path of ['', `#/orders/${id}`, 'console/queue', 'console/orders', `console/orders/${id}`, 'console/webhooks', 'problems', `track/${id}`, 'track/unknown', 'graphiql', 'playground']) {
       let policy = '';
       const prepare = async (blank) => {
         blank.on('response', (response) => {
@@ -139,7 +139,7 @@ export const accessibilityAndCsp = {
         });
       };
       const page = await visit(browser, path, { prepare });
-      const content = { '#/webhooks': '.new-hook', graphiql: '.graphiql-container', playground: '.graphiql-wrapper' }[path] ?? '.rows, h1:has-text("Your order is"), h1:has-text("cannot")';
+      const content = { 'console/queue': '.queue-state', 'console/orders': '.orders tbody tr', [`console/orders/${id}`]: '.timeline', 'console/webhooks': '.new-hook', problems: 'dl', graphiql: '.graphiql-container', playground: '.graphiql-wrapper' }[path] ?? '.rows, h1:has-text("Your order is"), h1:has-text("cannot")';
       await page.locator(content).first().waitFor();
       assert.match(policy, /^default-src 'none';/, path);
       assert.doesNotMatch(policy, /unsafe|https?:|\*/, path);

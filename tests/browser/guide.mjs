@@ -24,7 +24,7 @@ export const guide = {
 
   async 'the guide is linked from the page, and its search finds a term'(browser) {
     const page = await visit(browser);
-    await page.getByRole('link', { name: 'Guide', exact: true }).click();
+    await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Guide' }).click();
     await page.locator('main h1').first().waitFor();
     // Without its scripts, which are at the end of the page, the button does nothing.
     await page.waitForLoadState();

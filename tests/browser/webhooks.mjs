@@ -1,4 +1,4 @@
-// The tab of the webhook endpoints, with a receiver in this program.
+// The webhook endpoints in the console, with a receiver in this program.
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
@@ -45,7 +45,7 @@ class Receiver {
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const rowOf = (page, url) => page.locator('.hook', { hasText: url });
 
-/** Opens the tab, and creates an endpoint there; returns its secret. */
+/** Opens the view, and creates an endpoint there; returns its secret. */
 async function create(page, url) {
   await page.getByLabel('URL').fill(url);
   await page.keyboard.press('Enter');
@@ -55,7 +55,7 @@ async function create(page, url) {
 }
 
 const openTab = async (browser, server, options) => {
-  const page = await visit(browser, '', { url: server.url, ...options });
+  const page = await visit(browser, 'console', { url: server.url, ...options });
   await page.getByRole('link', { name: 'Webhooks' }).click();
   await page.getByRole('heading', { name: 'Webhook endpoints' }).waitFor();
   return page;
@@ -219,8 +219,8 @@ export const webhooks = {
     await button(page, 'Delete…').click();
     await button(page, 'Delete endpoint').click();
     await page.getByText('No endpoints yet').waitFor();
-    assert.equal(new URL(page.url()).hash, '#/webhooks');
-    await page.goto(new URL('#/webhooks/01890a5d-ac96-774b-bcce-b302099a8057', url).href);
+    assert.equal(new URL(page.url()).pathname, '/console/webhooks');
+    await page.goto(new URL('console/webhooks/01890a5d-ac96-774b-bcce-b302099a8057', url).href);
     await page.getByText('There is no endpoint with this id.').waitFor();
     assert.deepEqual(trouble(page), []);
     return undefined;
@@ -236,10 +236,10 @@ export const webhooks = {
       body: JSON.stringify({ name: 'reader', role: 'reader' }),
     });
     for (const [credential, isOffered] of [[(await response.json()).key, false], [key, true]]) {
-      const page = await visit(browser, 'login?next=/%23/webhooks', { url, viewport: { width: 360, height: 740 } });
+      const page = await visit(browser, 'login?next=/console/webhooks', { url, viewport: { width: 360, height: 740 } });
       await page.getByLabel('API key').fill(credential);
       await page.getByRole('button', { name: 'Sign in' }).click();
-      await page.getByText(isOffered ? 'No endpoints yet' : 'Your key cannot manage webhooks').waitFor();
+      await page.getByText(isOffered ? 'No endpoints yet' : 'it needs the scope webhooks:manage').waitFor();
       assert.equal(await page.getByRole('link', { name: 'Webhooks' }).count(), isOffered ? 1 : 0);
       await page.getByRole('button', { name: 'Sign out' }).waitFor();
       await fits(page);
@@ -275,7 +275,7 @@ export const webhooks = {
     await page.keyboard.press('Escape');
     await button(page, 'Recover…').waitFor();
     for (const colorScheme of ['light', 'dark']) {
-      const wide = await visit(browser, new URL(page.url()).hash, { url, colorScheme, reducedMotion: 'reduce' });
+      const wide = await visit(browser, new URL(page.url()).pathname, { url, colorScheme, reducedMotion: 'reduce' });
       await wide.locator('.sent .response').first().waitFor();
       await wide.getByText('Events and options').click();
       await wide.getByLabel('Requests at once').fill('0');

@@ -1,7 +1,8 @@
 // The documents that this page sends to the public GraphQL API, and how a query or mutation is sent.
 
-// Beside this file's folder, wherever the page itself is.
-const url = new URL('../graphql', import.meta.url);
+import { at } from './root.js';
+
+const url = new URL(at('graphql'));
 
 /** The websocket address of the same endpoint. */
 export const socketUrl = () => Object.assign(new URL(url), { protocol: url.protocol.replace('http', 'ws') }).href;

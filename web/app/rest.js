@@ -1,37 +1,51 @@
 // How a request to the public REST API is sent.
 
 import { Refused } from './api.js';
+import { at } from './root.js';
 import { signIn } from './session.js';
 
 const REQUEST_MS = 15_000;
 
 /** A refusal with the words for each field of the body, such as `{ url: 'is required' }`. */
 class Problem extends Refused {
-  constructor({ detail, title, code, errors = [] }) {
+  constructor(status, { detail, title, code, errors = [] }) {
     super({ message: detail ?? title, extensions: { code } });
+    this.status = status;
     this.fields = {};
     for (const error of errors) {
-      const field = error.pointer?.split('/')[1];
+      const field = error.pointer?.split('/')[1] ?? error.parameter;
       if (field) this.fields[field] ??= error.detail;
     }
   }
 }
 
-/**
- * Sends a request and returns the JSON of the response, or null without one. Throws `Refused` with the server's words and
- * those for each of the `fields`, or another error when there was no answer.
- */
-export async function rest(method, path, body) {
-  // Beside this file's folder, wherever the page itself is.
-  const response = await fetch(new URL(`../${path}`, import.meta.url), {
+async function send(method, path, body) {
+  const response = await fetch(at(path), {
     method,
     headers: body ? { 'content-type': 'application/json' } : {},
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(REQUEST_MS),
   });
   if (response.status === 401) signIn();
-  if (response.status === 204) return null;
+  if (response.status === 204) return [null, response];
   const answer = await response.json();
-  if (!response.ok) throw new Problem(answer);
-  return answer;
+  if (!response.ok) throw new Problem(response.status, answer);
+  return [answer, response];
+}
+
+/**
+ * Sends a request and returns the JSON of the response, or null without one. Throws `Refused` with the server's words and
+ * those for each of the `fields`, or another error when there was no answer.
+ */
+export const rest = async (method, path, body) => (await send(method, path, body))[0];
+
+/** Reads a page of a list: its `items`, and the cursors of the `next` and the `prev` page as far as there are any. */
+export async function restPage(path) {
+  const [items, response] = await send('GET', path);
+  const link = response.headers.get('link') ?? '';
+  const cursor = (relation, parameter) => {
+    const target = new RegExp(`<([^>]*)>; rel="${relation}"`).exec(link)?.[1];
+    return target ? new URL(target, at('')).searchParams.get(parameter) : null;
+  };
+  return { items, next: cursor('next', 'after'), prev: cursor('prev', 'before') };
 }

@@ -1,7 +1,8 @@
 // The session of this browser: a cookie that the server sets for an API key. Without authentication there is none.
 
-// Beside this file's folder, wherever the page itself is.
-const url = new URL('../session', import.meta.url);
+import { at } from './root.js';
+
+const url = at('session');
 
 /** Begins a session. Throws an error with a sentence for the user. */
 export async function beginSession(credential) {
@@ -34,5 +35,5 @@ export function signIn() {
   if (leaving) return;
   leaving = true;
   const next = encodeURIComponent(location.pathname + location.search + location.hash);
-  location.assign(`${new URL('../login', import.meta.url).href}?next=${next}`);
+  location.assign(`${at('login')}?next=${next}`);
 }

@@ -12,7 +12,6 @@ import { title } from './format.js';
 const NEWS_MS = 100;
 
 export const state = {
-  view: 'orders', // or 'webhooks'
   connection: 'connecting', // or 'live', 'lost'
   loaded: false,
   loadError: null,

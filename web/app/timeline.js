@@ -28,7 +28,7 @@ export function Timeline({ steps }) {
             step.ms === null ? `after ${duration(total)}` : duration(step.ms) + (step.going ? ' so far' : '')}</span>
             <time dateTime=${step.occurredAt} title=${dateTime(step.occurredAt)}>${time(step.occurredAt)}</time></p>
           <p class="muted">${explain(step)}</p>
-          ${step.reason && html`<p class="reason">${step.reason}</p>`}
+          ${(step.reason || step.errorClass) && html`<p class="reason">${step.errorClass && html`<code>${step.errorClass}</code> `}${step.reason}</p>`}
         </li>`)}
     </ol>`;
 }
@@ -56,12 +56,12 @@ function Spent({ spent, total }) {
 }
 
 /** What a step means, in words. */
-function explain({ status, previousStatus, attempt }) {
+function explain({ status, previousStatus, attempt, worker }) {
   switch (status) {
     case 'PENDING':
       if (!previousStatus) return 'Accepted';
       return previousStatus === 'FAILED' ? 'Redriven: starts again' : 'Waits for another attempt';
-    case 'PROCESSING': return `Attempt ${attempt} started`;
+    case 'PROCESSING': return `Attempt ${attempt} started${worker ? ` by ${worker}` : ''}`;
     case 'COMPLETED': return attempt > 1 ? `Done with attempt ${attempt}` : 'Done';
     case 'FAILED': return `Given up after attempt ${attempt}`;
     case 'CANCELLED': return previousStatus === 'PROCESSING' ? `Stopped during attempt ${attempt}` : 'Cancelled before it was started';

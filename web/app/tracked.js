@@ -3,6 +3,8 @@
 // The token is in the fragment of the address, which a browser sends to no server. It goes into a header, so that no log
 // contains it. `fetch` reads the stream of changes, because EventSource sends no headers.
 
+import { at } from './root.js';
+
 const token = new URLSearchParams(location.hash.slice(1)).get('t') ?? '';
 
 const FIRST_WAIT_MS = 500;
@@ -23,8 +25,7 @@ export class Refused extends Error {
 
 // The cookie of an operator is no link.
 async function get(id, what, headers, signal) {
-  // Beside this file's folder, wherever the page itself is.
-  const url = new URL(`../track/${id}/${what}`, import.meta.url);
+  const url = new URL(at(`track/${id}/${what}`));
   const authorization = token ? { authorization: `Tracking ${token}` } : {};
   const response = await fetch(url, { headers: { ...authorization, ...headers }, credentials: 'omit', signal });
   if ([400, 401, 404].includes(response.status)) throw new Refused(response.status);

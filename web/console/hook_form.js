@@ -1,12 +1,13 @@
 // The form that creates a webhook endpoint. The server decides what is valid; the page shows its words beside the fields.
 
-import { announce } from './announce.js';
-import { Refused } from './api.js';
-import { sentence } from './format.js';
+import { announce } from '../app/announce.js';
+import { Refused } from '../app/api.js';
+import { sentence } from '../app/format.js';
 import { hooks, learnEndpoint, refresh } from './hooks.js';
-import { html } from './html.js';
-import { rest } from './rest.js';
-import { changed } from './state.js';
+import { html } from '../app/html.js';
+import { go } from './router.js';
+import { rest } from '../app/rest.js';
+import { changed } from '../app/state.js';
 
 /** The fields in their order on the page, with the names that the user sees. */
 const LABELS = {
@@ -53,7 +54,7 @@ async function submit(event) {
     form.reset();
     form.querySelector('details').open = false;
     put({ busy: false, all: true });
-    location.hash = `#/webhooks/${endpoint.id}`;
+    go(`webhooks/${endpoint.id}`);
   } catch (error) {
     refuse(form, error instanceof Refused ? { '': error.message, ...error.fields }
       : { '': 'No answer from the server. The endpoint may have been created: check the list before you send it again.' });

@@ -1,11 +1,12 @@
-// The state of the webhook endpoints: read while their tab is shown, and changed by the actions of the user.
+// The state of the webhook endpoints: read while their view is shown, and changed by the actions of the user.
 //
 // Endpoints have no subscription. The page reads them periodically, and more often during a recovery.
 
-import { announce } from './announce.js';
-import { Refused } from './api.js';
-import { rest } from './rest.js';
-import { changed, state } from './state.js';
+import { announce } from '../app/announce.js';
+import { Refused } from '../app/api.js';
+import { rest } from '../app/rest.js';
+import { changed } from '../app/state.js';
+import { go, route } from './router.js';
 
 /** The interval of reads, and that during a recovery. */
 const READ_MS = 3_000;
@@ -56,7 +57,7 @@ let actions = 0;
 let again = false;
 let timer = null;
 
-/** Reads everything that is shown, now and then periodically while the tab is shown. */
+/** Reads everything that is shown, now and then periodically while the view is shown. */
 export async function refresh() {
   clearTimeout(timer);
   if (reading) { again = true; return; }
@@ -70,7 +71,7 @@ export async function refresh() {
   reading = false;
   changed();
   if (again) { again = false; refresh(); return; }
-  if (state.view === 'webhooks') timer = setTimeout(readLater, hooks.endpoints?.some(({ recovery }) => recovery) ? RECOVERY_MS : READ_MS);
+  if (route.view === 'webhooks') timer = setTimeout(readLater, hooks.endpoints?.some(({ recovery }) => recovery) ? RECOVERY_MS : READ_MS);
 }
 
 function readLater() {
@@ -209,7 +210,7 @@ export function remove() {
     hooks.endpoints = hooks.endpoints?.filter((each) => each.id !== id) ?? null;
     if (hooks.secret?.id === id) hooks.secret = null;
     announce('Endpoint deleted.');
-    if (hooks.open?.id === id) location.hash = '#/webhooks';
+    if (hooks.open?.id === id) go('webhooks');
   });
 }
 

@@ -1,7 +1,9 @@
 // The webhook endpoints of the caller's tenant, and how far each of them is.
 
-import { html } from './html.js';
-import { count, duration, sentence } from './format.js';
+import { html } from '../app/html.js';
+import { at } from '../app/root.js';
+import { href } from './router.js';
+import { count, duration, sentence } from '../app/format.js';
 import { hooks } from './hooks.js';
 
 export function HookList() {
@@ -13,7 +15,7 @@ export function HookList() {
       ${endpoints?.length > 0 && html`<ul class="rows">${endpoints.map((endpoint) => html`
         <${Row} key=${endpoint.id} endpoint=${endpoint} selected=${open?.id === endpoint.id} />`)}</ul>`}
       ${endpoints?.length === 0 && html`<div class="empty"><p><strong>No endpoints yet</strong></p>
-        <p class="muted">Create one above. It receives every event from then on, signed. <a href="guide/guides/webhooks.html">How to receive them</a></p></div>`}
+        <p class="muted">Create one above. It receives every event from then on, signed. <a href=${at('guide/guides/webhooks.html')}>How to receive them</a></p></div>`}
       ${!endpoints && !error && html`<p class="notice muted">Reading the endpoints…</p>`}
     </section>`;
 }
@@ -22,7 +24,7 @@ function Row({ endpoint, selected }) {
   const { id, url, description, recovery } = endpoint;
   return html`
     <li>
-      <a class="hook" id="hook-${id}" href="#/webhooks/${id}" aria-current=${selected ? 'true' : undefined}>
+      <a class="hook" id="hook-${id}" href=${href(`webhooks/${id}`)} aria-current=${selected ? 'true' : undefined}>
         <span class="what"><span class="name">${url}</span>${description && html`<span class="who">${description}</span>`}</span>
         <${HookState} endpoint=${endpoint} />
         <span class="facts"><${Facts} endpoint=${endpoint} /></span>

@@ -1,9 +1,9 @@
 // Delivers the events since a time again: asks for the time, shows the number of events, and then the progress.
 
-import { dateTime, sentence } from './format.js';
+import { dateTime, sentence } from '../app/format.js';
 import { Progress, events } from './hook_list.js';
 import { ask, countEvents, hooks, recover, stopRecovery } from './hooks.js';
-import { html } from './html.js';
+import { html } from '../app/html.js';
 
 const HOUR_MS = 3_600_000;
 const SINCE = [['1', 'the last hour'], ['24', 'the last 24 hours'], ['time', 'a time…']];

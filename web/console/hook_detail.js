@@ -1,13 +1,14 @@
 // The open webhook endpoint: what it is, what can be done with it, and what was sent to it.
 
-import { count, dateTime, sentence } from './format.js';
+import { count, dateTime, sentence } from '../app/format.js';
 import { HookState, lag, trouble } from './hook_list.js';
 import { Attempts, Messages, Resend, Result, until } from './hook_messages.js';
 import { AskRecovery, Recovery } from './hook_recover.js';
 import { Secret } from './hook_secret.js';
 import { ask, hooks, openEndpoint, remove, rotate, sendNow, turn } from './hooks.js';
-import { html } from './html.js';
-import { wide } from './screen.js';
+import { html } from '../app/html.js';
+import { href } from './router.js';
+import { wide } from '../app/screen.js';
 
 export function HookDetail() {
   const { open, error } = hooks;
@@ -15,7 +16,7 @@ export function HookDetail() {
   const endpoint = openEndpoint();
   return html`
     <aside class="card detail hook-detail" aria-label="Endpoint" key=${open.id}>
-      <a class="close" id="hook-close" href="#/webhooks" aria-label="Close the endpoint" title="Close (Esc)" ref=${focusWhenCovering}>×</a>
+      <a class="close" id="hook-close" href=${href('webhooks')} aria-label="Close the endpoint" title="Close (Esc)" ref=${focusWhenCovering}>×</a>
       ${endpoint && !open.missing ? html`<${Known} open=${open} endpoint=${endpoint} />`
         : html`<p class="notice muted">${open.missing ? 'There is no endpoint with this id.' : (error ?? 'Reading the endpoint…')}</p>`}
     </aside>`;

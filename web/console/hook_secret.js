@@ -1,9 +1,9 @@
 // The secret of a webhook endpoint, which the server shows once. It stays until the user has stored it.
 
-import { announce } from './announce.js';
-import { html } from './html.js';
+import { announce } from '../app/announce.js';
+import { html } from '../app/html.js';
 import { hooks } from './hooks.js';
-import { changed } from './state.js';
+import { changed } from '../app/state.js';
 
 export function Secret({ id }) {
   const { secret } = hooks;

@@ -1,14 +1,15 @@
 // What was sent to an endpoint, and what still waits or has failed. Receivers write the responses: they are only text.
 
-import { ago, count, dateTime, duration, sentence } from './format.js';
+import { ago, count, dateTime, duration, sentence } from '../app/format.js';
 import { filterAttempts, hooks, readMore, readOlder, sendNow } from './hooks.js';
-import { html } from './html.js';
+import { html } from '../app/html.js';
+import { href } from './router.js';
 
 /** Notices are about endpoints, and cannot be sent again. */
 const isOfOrder = (id) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}-\d+$/i.test(id);
 
 const MessageId = ({ id }) => (isOfOrder(id)
-  ? html`<a href="#/orders/${id.slice(0, 36)}"><code>${id}</code></a>` : html`<code>${id}</code>`);
+  ? html`<a href=${href(`orders/${id.slice(0, 36)}`)}><code>${id}</code></a>` : html`<code>${id}</code>`);
 
 const Again = ({ id, what }) => isOfOrder(id) && html`
   <button type="button" class="quiet small" aria-label="Send ${what} ${id} again" aria-disabled=${hooks.action?.busy}
