@@ -34,7 +34,7 @@ pub(crate) struct Web;
 pub(crate) const GUIDE: &str = "guide/";
 
 /// The only files of the developer tools are these folders.
-const TOOLS: [&str; 4] = ["tools/", "vendor/graphiql/", "vendor/playground/", "vendor/swagger-ui/"];
+const TOOLS: [&str; 4] = ["reference/", "tools/", "vendor/graphiql/", "vendor/playground/"];
 
 /// The icon, which pages of the guide request from its path in `web/`.
 const ICON: &str = "icon.svg";

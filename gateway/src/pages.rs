@@ -44,8 +44,8 @@ const PLAYGROUND_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
      font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Content security policy of Swagger UI and mdBook, which set styles on elements.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+/// Content security policy of mdBook, which sets styles on elements.
+const GUIDE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
@@ -112,7 +112,7 @@ async fn guide(Path(path): Path<String>, headers: HeaderMap) -> Response {
         return nothing_at(&format!("/{path}")).into_response();
     };
     let etag = etag(&file.metadata.sha256_hash());
-    Page { bytes: file.data.into_owned().into(), media_type, policy: DOCS_POLICY, is_indexed: true, etag }
+    Page { bytes: file.data.into_owned().into(), media_type, policy: GUIDE_POLICY, is_indexed: true, etag }
         .answer(&headers)
 }
 
@@ -130,11 +130,7 @@ impl Page {
     fn new(name: &str, path: &str, developer_tools: bool) -> Self {
         let html = html(name, path, developer_tools);
         let etag = etag(&Sha256::digest(&html).into());
-        let policy = match name {
-            "playground" => PLAYGROUND_POLICY,
-            "docs" => DOCS_POLICY,
-            _ => POLICY,
-        };
+        let policy = if name == "playground" { PLAYGROUND_POLICY } else { POLICY };
         let media_type = "text/html; charset=utf-8";
         Self { bytes: html.into(), media_type, policy, is_indexed: name != TRACK, etag }
     }
@@ -237,7 +233,7 @@ mod tests {
         assert_eq!(folder.headers()["location"], "/guide/");
         let page = ask(Method::GET, "/guide/", &[]).await;
         assert_eq!(page.status(), 200);
-        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], DOCS_POLICY);
+        assert_eq!(page.headers()[CONTENT_SECURITY_POLICY], GUIDE_POLICY);
         for path in ["/guide/nothing.html", "/guide/../index.html", "/guide/%2e%2e/index.html"] {
             assert_eq!(ask(Method::GET, path, &[]).await.status(), 404, "{path}");
         }

@@ -13,6 +13,7 @@ import { launch, run } from './harness.mjs';
 import { orders } from './orders.mjs';
 import { outages } from './outages.mjs';
 import { graphqlTools } from './graphql_tools.mjs';
+import { reference } from './reference.mjs';
 import { sessions } from './sessions.mjs';
 import { tracking } from './tracking.mjs';
 import { webhooks } from './webhooks.mjs';
@@ -36,6 +37,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...guide, ...sessions, ...consoleViews }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...guide, ...reference, ...sessions, ...consoleViews }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

@@ -413,7 +413,7 @@ async fn the_documentation_is_served_without_third_party_requests() {
     assert!(page.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
     let page = page.text().await.unwrap();
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "{page}");
-    for file in ["tools/docs.js"] {
+    for file in ["reference/main.js", "reference.css"] {
         let address = page.split('"').find(|part| part.starts_with("assets/") && part.ends_with(file));
         let response = gateway.get(&format!("/{}", address.unwrap())).await;
         assert_eq!(response.status(), StatusCode::OK, "{file}");
