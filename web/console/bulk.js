@@ -124,6 +124,7 @@ export function BulkDialog() {
       ${(isRunning || done > 0 || isFinished) && html`<${Progress} />`}`}
     ${error && html`<p class="error" role="alert">${sentence(error)}</p>`}
     ${refused > 0 && html`<p class="muted">${count(refused)} had changed in the meantime and were left as they are.</p>`}
+    ${isFinished && done + refused < (total ?? 0) && html`<p class="muted">The others had changed in the meantime and were left as they are.</p>`}
     ${(isFinished || (isStopped && !isRunning) || job.isMissing) && html`<p class="actions"><button type="button" class="primary" onClick=${close}>Close</button></p>`}
   </${Dialog}>`;
 }

@@ -20,12 +20,12 @@ onEvent((event) => {
   if (route.view === 'dead-letters' && isNews) soon ??= setTimeout(() => { soon = null; groups.read(); }, 1_000);
 });
 
-const quoted = (text) => (/\s/.test(text) ? `"${text.replaceAll('"', '*')}"` : text.replaceAll('"', '*'));
+const quoted = (text) => (/\s|^$/.test(text) ? `"${text.replaceAll('"', '*')}"` : text.replaceAll('"', '*'));
 
 /** The search that has the orders of a group. */
-const queryOf = ({ errorClass, reason }) => ['status:failed', errorClass && `class:${quoted(errorClass)}`, reason && `reason:${quoted(reason)}`].filter(Boolean).join(' ');
+const queryOf = ({ errorClass, reason }) => ['status:failed', errorClass && `class:${quoted(errorClass)}`, `reason:${quoted(reason ?? '')}`].filter(Boolean).join(' ');
 
-const filterOf = ({ errorClass, reason }) => ({ ...(errorClass && { errorClass }), ...(reason && { reason }) });
+const filterOf = ({ errorClass, reason }) => ({ ...(errorClass && { errorClass }), reason: reason ?? '' });
 
 const redrive = (filter, title) => askBulk({ kind: 'redrive', filter, title, onDone: () => groups.read() });
 
@@ -46,7 +46,7 @@ function Groups({ value }) {
     <ul class="groups">${value.groups.map((group) => html`
       <li class="card group" key=${`${group.errorClass} ${group.reason}`}>
         <div class="group-count"><b>${count(group.count)}</b><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect class="share-all" width="100" height="4" /><rect class="share" width=${Math.max(2, (group.count / most) * 100)} height="4" /></svg></div>
-        <div class="group-what"><p><code class="class">${group.errorClass ?? 'no class'}</code></p><p class="group-reason">${group.reason ?? 'without a reason'}</p>
+        <div class="group-what"><p><code class="class">${group.errorClass ?? 'no class'}</code></p><p class="group-reason">${group.reason || 'without a reason'}</p>
           <p class="muted small-text">${count(group.customers)} ${group.customers === 1 ? 'customer' : 'customers'} · first <${Ago} at=${group.firstFailedAt} /> · last <${Ago} at=${group.lastFailedAt} /></p></div>
         <p class="group-actions"><a class="button small" href=${href('orders', { q: queryOf(group) })}>Open list</a>
           <a class="button small quiet" href=${href(`orders/${group.latestOrderId}`, { q: queryOf(group) })}>Latest</a>

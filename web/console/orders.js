@@ -5,7 +5,7 @@
 import { restPage } from '../app/rest.js';
 import { changed } from '../app/state.js';
 import { onEvent } from './live.js';
-import { parse } from './query.js';
+import { QUALIFIERS, parse } from './query.js';
 import { words } from './reader.js';
 import { go, route } from './router.js';
 
@@ -34,7 +34,7 @@ const key = () => ['q', 'sort', 'after', 'before'].map((name) => route.query.get
 /** The path of the list for the address of the console. */
 function path() {
   const params = new URLSearchParams({ limit: PAGE });
-  for (const [name, value] of Object.entries(parse(query()).params)) if (value) params.set(name, value);
+  for (const [name, value] of Object.entries(parse(query()).params)) if (value !== null) params.set(name, value);
   for (const name of ['sort', 'after', 'before']) if (route.query.get(name)) params.set(name, route.query.get(name));
   return `orders?${params}`;
 }
@@ -42,7 +42,7 @@ function path() {
 /** The address of the export of the query. */
 export function exportPath(format) {
   const params = new URLSearchParams({ format });
-  for (const [name, value] of Object.entries(parse(query()).params)) if (value) params.set(name, value);
+  for (const [name, value] of Object.entries(parse(query()).params)) if (value !== null) params.set(name, value);
   return `orders/export?${params}`;
 }
 
@@ -72,9 +72,17 @@ export async function reload() {
     show(page);
   } catch (error) {
     if (asked !== list.key) return;
-    Object.assign(list, { error: words(error), rows: list.rows ?? [], isLoading: false });
+    Object.assign(list, { error: unknownTerm(error) ?? words(error), rows: list.rows ?? [], isLoading: false });
   }
   changed();
+}
+
+/** What to tell about a filter that the server does not have; null if that is not the reason. */
+function unknownTerm({ fields = {} }) {
+  const name = Object.keys(fields).find((each) => /is not known here/.test(fields[each]));
+  if (!name) return null;
+  const [key] = Object.entries(QUALIFIERS).find(([, { param }]) => param === name) ?? [];
+  return `This server cannot search ${key ? `by ${key}:` : 'for words without a qualifier'}. A later version of the program has the filter ${name}.`;
 }
 
 function show({ items, next, prev }) {

@@ -8,7 +8,7 @@ export const QUALIFIERS = {
   customer: { hint: 'beginning of the customer', param: 'customerPrefix' },
   ref: { hint: 'beginning of the shop\'s own number', param: 'referencePrefix' },
   class: { hint: 'error class, such as http_503', param: 'errorClass' },
-  reason: { hint: 'reason; * stands for anything', param: 'reason' },
+  reason: { hint: 'reason, as its group; ** stands for anything', param: 'reason' },
   waits: { hint: 'what a pending order waits for', param: 'waitsFor', values: ['worker', 'retry', 'schedule', 'pause'] },
   worker: { hint: 'worker of the latest attempt', param: 'worker' },
   item: { hint: 'part of the name of an item', param: 'itemContains' },
