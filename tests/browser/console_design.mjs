@@ -66,7 +66,7 @@ export const consoleDesign = {
     for (const path of ['console', 'problems', 'console/orders', '']) {
       await page.goto(new URL(path, url).href);
       await page.getByRole('navigation', { name: 'Pages' }).waitFor();
-      assert.deepEqual(await page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents(), ['Live', 'Console', 'Guide', 'API', 'GraphiQL']);
+      assert.deepEqual(await page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents(), ['Home', 'Console', 'Guide', 'API', 'GraphiQL']);
       assert.equal(await ground(), dark, path);
     }
     await page.getByRole('link', { name: 'Console' }).first().click();

@@ -8,7 +8,7 @@ import { asset, at } from './root.js';
 export const hasTools = document.documentElement.dataset.tools === 'true';
 
 const SITES = [
-  ['', 'Live'],
+  ['', 'Home'],
   ['console', 'Console'],
   ['guide/', 'Guide'],
   ...(hasTools ? [['docs', 'API'], ['graphiql', 'GraphiQL']] : []),
