@@ -71,21 +71,26 @@ function Light() {
     </div>`;
 }
 
+const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
+
+/** A number that fits into a tile. */
+const short = (value) => (value < 100_000 ? count(value) : compact.format(value));
+
 function Tiles() {
   const counts = queue.value?.counts;
   const total = stats.value?.totals;
-  const capped = (name) => (counts ? `${count(counts[name])}${counts[name] >= counts.limit ? '+' : ''}` : '–');
+  const capped = (name) => (counts ? `${short(counts[name])}${counts[name] >= counts.limit ? '+' : ''}` : '–');
   const tiles = [
     ['Ready', queue.value?.length ?? null, 'wait for a worker', href('orders', { q: 'waits:worker' })],
     ['Pending', capped('pending'), 'all that wait', href('orders', { q: 'status:pending' }), 'PENDING'],
     ['Processing', capped('processing'), 'at a worker', href('orders', { q: 'status:processing' }), 'PROCESSING'],
     ['Failed', capped('failed'), 'dead letters', href('dead-letters'), 'FAILED'],
     ['Workers', queue.value?.workers ?? null, 'connected', href('workers')],
-    ['Wait', total?.wait ? seconds(total.wait.p95Seconds) : '–', total?.wait ? `p95 · p50 ${seconds(total.wait.p50Seconds)}` : 'p95'],
-    ['Handling', total?.handling ? seconds(total.handling.p95Seconds) : '–', total?.handling ? `p95 · p50 ${seconds(total.handling.p50Seconds)}` : 'p95'],
+    ['Wait p95', total?.wait ? seconds(total.wait.p95Seconds) : '–', total?.wait ? `p50 ${seconds(total.wait.p50Seconds)}` : 'for a worker'],
+    ['Handling p95', total?.handling ? seconds(total.handling.p95Seconds) : '–', total?.handling ? `p50 ${seconds(total.handling.p50Seconds)}` : 'at a worker'],
   ];
   return html`${queue.error && html`<${Failure} error=${queue.error} />`}<ul class="tiles">${tiles.map(([name, value, hint, link, status]) => {
-    const body = html`<span class="tile-name">${name}</span><b>${typeof value === 'number' ? count(value) : value ?? '–'}</b><span class="muted">${hint}</span>`;
+    const body = html`<span class="tile-name">${name}</span><b>${typeof value === 'number' ? short(value) : value ?? '–'}</b><span class="muted">${hint}</span>`;
     return html`<li key=${name} data-status=${status}>${link ? html`<a class="card tile" href=${link}>${body}</a>` : html`<div class="card tile">${body}</div>`}</li>`;
   })}</ul>`;
 }
