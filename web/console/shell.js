@@ -22,7 +22,7 @@ export const mayView = (view) => !state.session || may(view.scope);
 export const currentView = () => VIEWS.find(({ path }) => path === route.view) ?? null;
 
 export const ConsoleHeader = () => html`
-  <${Header} current="console" redraw=${changed}><${Connection} /><${Account} />
+  <${Header} current="console" redraw=${changed}>${(!state.session || may('orders:read')) && html`<${Connection} />`}<${Account} />
     <button type="button" class="quiet theme" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick=${() => toggleHelp(true)}><${Icon} name="help" /></button></${Header}>`;
 
 export function Console() {
