@@ -12,7 +12,7 @@ const ORDER = `
   id status sequence attempt failures maxAttempts reason errorClass total currency quantity customer externalReference
   priority processAfter waitsFor nextAttemptAt
   createdAt lineItems { item quantity price }`;
-const EVENT = 'orderId status previousStatus sequence attempt reason errorClass occurredAt';
+const EVENT = 'orderId status previousStatus sequence attempt reason errorClass worker occurredAt';
 const PAYLOAD = `{ order { ${ORDER} } userErrors { message field } }`;
 
 /** The most orders that one `ORDERS` may ask for. */
