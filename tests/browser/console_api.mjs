@@ -35,7 +35,7 @@ function stats(url) {
 }
 
 const WORKERS = ['packer-1', 'packer-2', 'packer-3', 'label-printer'].map((name, n) => ({
-  id: `9f2c0000000000a${n}`, name, version: '0.1.0', host: `web-${(n % 2) + 1}`, gateway: 'gw3e1a', state: ['connected', 'connected', 'draining', 'lost'][n],
+  name, version: '0.1.0', host: `web-${(n % 2) + 1}`, gateway: 'gw3e1a', state: ['connected', 'connected', 'draining', 'lost'][n],
   connectedAt: ago((n + 1) * 47 * MINUTE), lastSeenAt: ago(n === 3 ? 12 * MINUTE : 1_000), slots: n === 3 ? null : 64, inFlight: [12, 3, 1, 0][n], completedPerMinute: [212, 64.5, 3, 0][n], failedPerMinute: [0, 1.5, 0, 0][n], handling: n === 3 ? null : percentiles(400, 0.4),
 }));
 
@@ -75,7 +75,7 @@ export function answer(method, url, body) {
     if (path === 'health') return { body: HEALTH };
     if (path === 'system') return { body: SYSTEM };
     if (path === 'workers') return { body: { workers: WORKERS, next: null } };
-    if (path.startsWith('workers/')) return { body: { ...WORKERS[0], orders: [{ orderId: '01890a5d-ac96-774b-bcce-b302099a8057', attempt: 1, startedAt: ago(900), leaseEndsAt: ago(-29_000) }] } };
+    if (path.startsWith('workers/')) return { body: { ...WORKERS.find(({ name }) => path.endsWith(name)), orders: [{ orderId: '01890a5d-ac96-774b-bcce-b302099a8057', attempt: 1, startedAt: ago(900), leaseEndsAt: ago(-29_000) }] } };
     if (path === 'dead-letters/groups') return { body: { groups: GROUPS, orders: 664, complete: true } };
     if (path === 'orders/export') return { headers: { 'content-type': 'text/csv', 'content-disposition': 'attachment; filename="orders.csv"' }, body: 'id,status\n' };
   }

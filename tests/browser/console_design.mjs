@@ -6,7 +6,7 @@ import { useFixedApi } from './console_api.mjs';
 import { Server, createScheduled, eventually, fits, isLive, visit } from './harness.mjs';
 
 const SKIPPED = 'skipped: ORDERS_BIN is not set';
-const VIEWS = ['', '/orders', '/dead-letters', '/workers', '/workers/9f2c0000000000a0', '/queue', '/events', '/webhooks', '/access', '/access/audit', '/system'];
+const VIEWS = ['', '/orders', '/dead-letters', '/workers', '/workers/packer-1', '/queue', '/events', '/webhooks', '/access', '/access/audit', '/system'];
 
 /** Headings, names of controls and landmarks that a screen reader needs; returns what is missing. */
 const unnamed = (page) => page.evaluate(() => {

@@ -103,10 +103,10 @@ export const consoleViews = {
     assert.match(await row.textContent(), /Connected.*packer-2.*web-2.*0\.1\.0.*3 \/ 64.*65.*1\.5.*1\.6 s/);
     await page.locator('.workers tbody tr', { hasText: 'Lost' }).waitFor();
     await row.click();
-    await page.waitForURL(/workers\/9f2c0000000000a1/);
+    await page.waitForURL(/workers\/packer-2/);
     const panel = page.getByRole('complementary', { name: 'Worker' });
     await panel.getByText('attempt 1, started').waitFor();
-    assert.match(await panel.getByRole('link', { name: 'Orders of this worker' }).getAttribute('href'), /q=worker%3Apacker-1/);
+    assert.match(await panel.getByRole('link', { name: 'Orders of this worker' }).getAttribute('href'), /q=worker%3Apacker-2/);
     await page.getByRole('link', { name: 'Close the worker' }).click();
     await panel.waitFor({ state: 'detached' });
     assert.deepEqual(page.trouble, []);
