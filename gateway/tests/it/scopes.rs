@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::{ErrorCode, Limits, Principal, Scope, Scopes, TenantId, Timestamp};
+use domain::{ErrorCode, Limits, Principal, Scope, Scopes, TenantId};
 use gateway::Config;
 use gateway::access::{self, IssuedKey, KeyRequest, NewKeyTenant};
 use gateway::store::KeyActor;
@@ -282,7 +282,8 @@ impl Keys {
         expired.key = access::Key::generate();
         expired.stored.id = expired.key.id().to_owned();
         expired.stored.hash = expired.key.hash();
-        expired.stored.expires_at = Timestamp::from_micros(1);
+        // Keys that ended long ago are deleted.
+        expired.stored.expires_at = backend.store.now() - Duration::from_secs(60);
         backend.store.create_api_key(&expired.stored, &actor).await.unwrap();
         Self { by_scope, expired: expired.key.expose().to_owned(), revoked: revoked.key.expose().to_owned() }
     }
