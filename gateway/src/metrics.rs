@@ -284,7 +284,6 @@ fn describe() {
         metrics::counter!("orders_batches_total", "kind" => kind).absolute(0);
         metrics::counter!("orders_batch_entries_total", "kind" => kind).absolute(0);
     }
-    metrics::gauge!("orders_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     drop(metrics::histogram!("orders_database_transaction_duration_seconds"));
     drop(metrics::histogram!("orders_dispatch_duration_seconds"));
     metrics::gauge!("orders_parked").set(0.0);

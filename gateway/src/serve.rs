@@ -69,6 +69,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         queue: queue.clone(),
         bus: bus.clone(),
     };
+    metrics::gauge!("orders_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let service = Service::start(parts).await.map_err(std::io::Error::other)?;
     let Service {
         orders,

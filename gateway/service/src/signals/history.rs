@@ -7,8 +7,7 @@ use domain::Timestamp;
 use gateway_store::{MAX_SIGNAL_ROWS, Store};
 use tokio::time::Instant;
 
-use super::KEPT_MINUTES;
-use super::minute::{Minute, interval_of, place_of};
+use super::minute::{KEPT_MINUTES, Minute, interval_of, place_of};
 use super::stats::MAX_WINDOW;
 
 /// Time for which what was read is not read again.

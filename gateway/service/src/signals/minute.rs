@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::interval::Interval;
 
+/// The number of minutes that are kept.
+pub(super) const KEPT_MINUTES: i64 = 6 * 60;
 /// Length of an interval in seconds.
 pub(super) const INTERVAL_S: i64 = 10;
 /// The number of intervals of a minute.

@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::history::History;
-use self::minute::{Minute, interval_of, place_of};
+use self::minute::{KEPT_MINUTES, Minute, interval_of, place_of};
 use crate::error::Error;
 
 pub use self::histogram::{Histogram, Percentiles};
@@ -35,8 +35,6 @@ pub use self::stats::{
 
 /// Interval of the writes.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
-/// The number of minutes that are kept.
-const KEPT_MINUTES: i64 = 6 * 60;
 
 /// Counts what happens. Cheap to clone.
 #[derive(Clone)]
