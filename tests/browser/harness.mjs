@@ -218,10 +218,15 @@ export class Server {
   }
 
   /** Acts as a power failure. */
-  async kill() {
+  kill() { return this.#end('SIGKILL'); }
+
+  /** Asks the server to end, and waits until it has. */
+  end() { return this.#end('SIGTERM'); }
+
+  async #end(signal) {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
+    this.#child.kill(signal);
     await gone;
   }
 

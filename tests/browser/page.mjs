@@ -7,6 +7,7 @@ import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
 import { consoleDesign } from './console_design.mjs';
 import { consoleOrders } from './console_orders.mjs';
 import { consoleViews } from './console_views.mjs';
+import { drill } from './drill.mjs';
 import { statusCounts } from './status_counts.mjs';
 import { guide } from './guide.mjs';
 import { launch, run } from './harness.mjs';
@@ -37,6 +38,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...guide, ...reference, ...sessions, ...consoleViews }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

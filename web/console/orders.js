@@ -165,5 +165,11 @@ export function selectPage(isSelected) {
   for (const order of list.rows ?? []) select(order, isSelected);
 }
 
-/** Opens the list for another query. */
-export const search = (q) => go('orders', { q: q.trim(), sort: route.query.get('sort') });
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Opens the list for another query; a whole id opens its order. */
+export function search(text) {
+  const q = text.trim();
+  if (ID.test(q)) go(`orders/${q.toLowerCase()}`, {});
+  else go('orders', { q, sort: route.query.get('sort') });
+}

@@ -7,7 +7,7 @@ import { rest } from '../app/rest.js';
 import { changed, isAuthenticated, may } from '../app/state.js';
 import { onEvent } from './live.js';
 import { queue } from './overview.js';
-import { Dialog, Facts, Failure, Head, Loading, Tag, When, keep, recall, say } from './parts.js';
+import { Dialog, Facts, Failure, Head, Loading, Tag, When, keep, recall, say, seconds } from './parts.js';
 import { words } from './reader.js';
 import { href, route } from './router.js';
 
@@ -47,6 +47,7 @@ function Depth({ state }) {
   const link = (q, text) => (text === null ? null : html`<a href=${href('orders', { q })}>${text}</a>`);
   return html`<div class="card pad"><h2>What waits</h2><${Facts} pairs=${[
     ['Ready', state.length === null ? 'not known' : link('waits:worker', count(state.length))],
+    ['Oldest', state.oldestReadySeconds === null || state.oldestReadySeconds === undefined ? 'not known' : state.oldestReadySeconds === 0 ? 'none waits' : `waits for ${seconds(state.oldestReadySeconds)}`],
     ['Pending', link('status:pending', value('pending'))],
     ['Processing', link('status:processing', value('processing'))],
     ['Jobs', state.jobs === null ? 'the queue cannot be reached' : count(state.jobs)],

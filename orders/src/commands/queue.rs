@@ -32,6 +32,7 @@ const LAYOUT: Layout = Layout {
         Column::new("PAUSED UNTIL", |queue| text(queue, "pausedUntil")),
         Column::new("WORKERS", |queue| text(queue, "workers")),
         Column::new("LENGTH", |queue| text(queue, "length")),
+        Column::new("OLDEST S", |queue| text(queue, "oldestReadySeconds")),
         Column::new("PENDING", |queue| words(&queue["counts"]["pending"])),
         Column::new("PROCESSING", |queue| words(&queue["counts"]["processing"])),
         Column::new("COMPLETED", |queue| words(&queue["counts"]["completed"])),
@@ -53,6 +54,10 @@ fn describe(queue: &Item) -> String {
     lines.push(("workers", show_count(&queue["workers"], &Value::Null)));
     let counts = &queue["counts"];
     lines.push(("in the queue", show_count(&queue["length"], &counts["limit"])));
+    if let Some(seconds) = queue["oldestReadySeconds"].as_f64() {
+        let age = if seconds > 0.0 { format!("waits for {seconds:.1} s") } else { "none waits".to_owned() };
+        lines.push(("oldest", age));
+    }
     for status in ["pending", "processing", "completed", "failed", "cancelled"] {
         if !counts.is_null() {
             lines.push((status, show_count(&counts[status], &counts["limit"])));
@@ -87,6 +92,8 @@ mod tests {
     #[test]
     fn description_contains_pause_and_counts() {
         let running = json!({"paused": false, "length": 3, "workers": 2});
+        let old = json!({"paused": false, "workers": 2, "oldestReadySeconds": 4.25});
+        assert!(describe(&old.into()).contains("oldest        waits for 4.2 s"), "of the oldest order");
         assert_eq!(describe(&running.into()), "state         running\nworkers       2\nin the queue  3\n");
         let counts = json!({"pending": 5, "processing": 0, "completed": 100_000, "failed": 0, "cancelled": 0, "limit": 100_000});
         let alone = describe(&json!({"paused": false, "length": 3, "workers": 0, "counts": counts}).into());
