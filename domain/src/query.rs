@@ -16,6 +16,7 @@ use crate::status::Status;
 use crate::strings;
 use crate::timestamp::Timestamp;
 use crate::waiting::WaitsFor;
+use crate::worker_name::MAX_WORKER_NAME;
 
 /// The filter of a list; an order must match all fields that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Filter {
     pub reference_prefix: Option<Prefix>,
     /// Error class, exact match.
     pub error_class: Option<String>,
+    /// The worker of the latest attempt, exact match.
+    pub worker: Option<String>,
     /// A pattern of the reason of the latest event.
     pub reason: Option<ReasonPattern>,
     /// What the order waits for. Only pending orders wait, so it is set with that status only.
@@ -58,13 +61,14 @@ const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
 const MAX_SEARCH: usize = strings::MAX_CUSTOMER;
 
 /// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
-pub const FILTER_FIELDS: [&str; 14] = [
+pub const FILTER_FIELDS: [&str; 15] = [
     "search",
     "customer",
     "customerPrefix",
     "externalReference",
     "referencePrefix",
     "errorClass",
+    "worker",
     "reason",
     "waitsFor",
     "itemContains",
@@ -92,6 +96,8 @@ pub struct RawFilter {
     pub reference_prefix: Option<String>,
     /// Exactly this error class.
     pub error_class: Option<String>,
+    /// Exactly this worker.
+    pub worker: Option<String>,
     /// A pattern of the reason.
     pub reason: Option<String>,
     /// What the order waits for.
@@ -132,6 +138,7 @@ impl RawFilter {
             ("customer", &self.customer, strings::MAX_CUSTOMER),
             ("externalReference", &self.external_reference, strings::MAX_EXTERNAL_REFERENCE),
             ("errorClass", &self.error_class, strings::MAX_ERROR_CLASS),
+            ("worker", &self.worker, MAX_WORKER_NAME),
             ("itemContains", &self.item_contains, MAX_ITEM_CONTAINS),
         ] {
             if let Some(Err(message)) = value.as_deref().map(|value| strings::validate(value, max)) {
@@ -198,6 +205,7 @@ impl RawFilter {
             external_reference: self.external_reference,
             reference_prefix,
             error_class: self.error_class,
+            worker: self.worker,
             reason,
             waits_for,
             created_from: self.created_from,
@@ -350,6 +358,7 @@ mod tests {
             customer: long(201),
             external_reference: Some(String::new()),
             error_class: long(65),
+            worker: long(65),
             reason: long(501),
             search: long(201),
             customer_prefix: long(201),
@@ -368,6 +377,7 @@ mod tests {
             "customer",
             "externalReference",
             "errorClass",
+            "worker",
             "itemContains",
             "search",
             "customerPrefix",

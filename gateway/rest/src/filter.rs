@@ -42,6 +42,10 @@ pub(super) struct FilterParams {
     #[schema(min_length = 1, max_length = 64)]
     #[param(min_length = 1, max_length = 64)]
     error_class: Option<String>,
+    /// Worker of the latest attempt, exact match.
+    #[schema(min_length = 1, max_length = 64)]
+    #[param(min_length = 1, max_length = 64)]
+    worker: Option<String>,
     /// Pattern of the reason of the latest event. Without `**` it selects the reasons with the same normal form: the
     /// `reason` of a group of dead letters. `**` stands for any characters. An empty pattern selects orders without
     /// a reason.
@@ -233,6 +237,7 @@ fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_cur
         external_reference: source.text("externalReference"),
         reference_prefix: source.text("referencePrefix"),
         error_class: source.text("errorClass"),
+        worker: source.text("worker"),
         reason: source.text("reason"),
         waits_for: source.text("waitsFor"),
         item_contains: source.text("itemContains"),

@@ -127,6 +127,7 @@ pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
     let all = Filter {
         item_contains: None,
         error_class: None,
+        worker: None,
         reason: None,
         waits_for: None,
         search: None,
@@ -148,6 +149,7 @@ pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
 fn reads_every_order(filter: &Filter) -> bool {
     filter.item_contains.is_some()
         || filter.error_class.is_some()
+        || filter.worker.is_some()
         || filter.reason.is_some()
         || filter.waits_for.is_some()
         || has_text(filter)
@@ -171,6 +173,7 @@ const COMPARED: &[Column] = &[
     Column::Currency,
     Column::CreatedAt,
     Column::Reason,
+    Column::Worker,
     Column::Customer,
     Column::ExternalReference,
     Column::Attempt,
@@ -197,7 +200,10 @@ pub(super) struct ResidualFilter {
 impl ResidualFilter {
     /// Returns the conditions that no index serves, or `None` when there are none.
     pub(super) fn of(filter: &Filter, sort: Sort, queue: QueueSnapshot) -> Option<Self> {
-        let with_strings = filter.reason.is_some() || filter.waits_for.is_some() || has_text(filter);
+        let with_strings = filter.reason.is_some()
+            || filter.worker.is_some()
+            || filter.waits_for.is_some()
+            || has_text(filter);
         (reduced(filter, sort) != *filter).then(|| Self { with_strings, ..Self::with_strings(filter, queue) })
     }
 
@@ -241,6 +247,9 @@ impl ResidualFilter {
         if filter.created_from.is_some_and(|from| created < from)
             || filter.created_before.is_some_and(|before| created >= before)
         {
+            return Ok(false);
+        }
+        if filter.worker.is_some() && row.get::<Option<&str>>(Column::Worker)? != filter.worker.as_deref() {
             return Ok(false);
         }
         if let Some(pattern) = &filter.reason

@@ -119,6 +119,12 @@ on_both!(the_worker_of_an_attempt_is_known, |on| async move {
             order["events"].as_array().unwrap().iter().map(|event| &event["worker"]).collect();
         assert_eq!(workers, [&Value::Null, &json!(name), &Value::Null]);
     }
+    let of_worker = get(&gateway, "/orders?worker=test").await;
+    let ids: Vec<_> = of_worker.as_array().unwrap().iter().map(|order| &order["id"]).collect();
+    assert_eq!(ids, [&json!(id)]);
+    let found =
+        graphql(&gateway, "{ orders(filter: {worker: \"by-hand\"}) { edges { node { id } } } }").await;
+    assert_eq!(found["orders"]["edges"], json!([{"node": {"id": redone}}]));
     let events = eventually("the events of both orders", async || {
         let page = get(&gateway, "/events?types=order.processing").await;
         Some(page["events"].as_array()?.clone()).filter(|events| events.len() == 2)

@@ -90,6 +90,9 @@ pub(crate) struct FilterArgs {
     /// Error class, exact match, such as http_503 or lease_expired
     #[arg(long, value_name = "CLASS")]
     pub(crate) error_class: Option<String>,
+    /// Worker of the latest attempt, exact match
+    #[arg(long, value_name = "NAME")]
+    pub(crate) worker: Option<String>,
     /// Reason, such as that of a group; ** stands for any characters
     #[arg(long, value_name = "PATTERN")]
     pub(crate) reason_pattern: Option<String>,
@@ -135,6 +138,7 @@ impl FilterArgs {
         let time = |time: Since| time.at(now).to_string();
         let texts = [
             ("errorClass", self.error_class.clone()),
+            ("worker", self.worker.clone()),
             ("reason", self.reason_pattern.clone()),
             ("search", self.search.clone()),
             ("customer", self.customer.clone()),
@@ -221,6 +225,7 @@ mod tests {
         let time = || values::since("2h").ok();
         let filter = FilterArgs {
             error_class: text(),
+            worker: text(),
             reason_pattern: text(),
             search: text(),
             customer: text(),

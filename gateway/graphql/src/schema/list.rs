@@ -38,6 +38,8 @@ pub(crate) struct OrderFilter {
     reference_prefix: Option<String>,
     /// Error class of the latest event, exact match.
     error_class: Option<String>,
+    /// Worker of the latest attempt, exact match.
+    worker: Option<String>,
     /// Pattern of the reason of the latest event. Without `**` it selects the reasons with the same
     /// normal form: the `reason` of a group of dead letters. `**` stands for any characters. An empty
     /// pattern selects orders without a reason.
@@ -75,6 +77,7 @@ impl OrderFilter {
             external_reference: self.external_reference,
             reference_prefix: self.reference_prefix,
             error_class: self.error_class,
+            worker: self.worker,
             reason: self.reason,
             waits_for: self.waits_for.map(|cause| WaitsFor::from(cause).to_string()),
             created_from: self.created_from.map(|time| time.0),

@@ -137,6 +137,7 @@ fn matching(sql: &mut Statement<'_>, dialect: Dialect, filter: &Filter) {
         ("customer", &filter.customer),
         ("external_reference", &filter.external_reference),
         ("error_class", &filter.error_class),
+        ("worker", &filter.worker),
     ] {
         if let Some(value) = value {
             let (condition, times) = dialect.equals(column);
