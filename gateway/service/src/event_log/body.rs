@@ -126,7 +126,7 @@ mod tests {
             r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057-3","type":"order.completed","#,
             r#""timestamp":"2023-11-14T22:13:20.123456Z","data":{"#,
             r#""orderId":"01890a5d-ac96-774b-bcce-b302099a8057","sequence":3,"status":"completed","#,
-            r#""previousStatus":"processing","attempt":1,"reason":null,"errorClass":null,"#,
+            r#""previousStatus":"processing","attempt":1,"reason":null,"errorClass":null,"worker":null,"#,
             r#""occurredAt":"2023-11-14T22:13:20.123456Z","order":"#,
         );
         let content = concat!(

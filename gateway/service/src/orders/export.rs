@@ -12,8 +12,6 @@ use gateway_store::{ExportPage, Listed};
 
 /// Maximum number of orders of one export.
 pub const MAX_EXPORTED: u32 = 1_000_000;
-/// Maximum number of concurrent exports of one gateway.
-pub const MAX_EXPORTS: usize = 2;
 /// Maximum number of orders of one page of an export.
 pub const EXPORT_PAGE: u32 = 500;
 /// Size at which a page of an export ends.
@@ -34,7 +32,7 @@ impl Orders {
     /// Begins an export of the matching orders of the caller's tenant, newest first, at most [`MAX_EXPORTED`].
     ///
     /// # Errors
-    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`] while [`MAX_EXPORTS`] exports run.
+    /// [`Error::Forbidden`] without `orders:read`, and [`Error::Unavailable`] while [`super::MAX_EXPORTS`] exports run.
     pub fn export(&self, principal: &Arc<Principal>, filter: Filter) -> Result<Export, Error> {
         principal.require(Scope::OrdersRead)?;
         let permit = self.exports.clone().try_acquire_owned().map_err(|_| Error::overloaded())?;

@@ -6,7 +6,7 @@ use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{answers, command_batch, counts, create_batch, export, open_orders};
+use super::{answers, command_batch, counts, create_batch, open_orders};
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
@@ -15,6 +15,9 @@ use crate::health_monitor::HealthMonitor;
 use crate::installation_keys::InstallationKeys;
 use crate::publisher::Publisher;
 use crate::signals::Signals;
+
+/// Maximum number of concurrent exports of one gateway.
+pub const MAX_EXPORTS: usize = 2;
 
 /// The use cases. Cheap to clone.
 #[derive(Clone)]
@@ -97,7 +100,7 @@ impl Orders {
             direct_enqueue: direct_enqueue.clone(),
             counts: Arc::default(),
             open_orders: Arc::default(),
-            exports: Arc::new(Semaphore::new(export::MAX_EXPORTS)),
+            exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             health: direct_enqueue.health.clone(),
             creations,
             transitions,
