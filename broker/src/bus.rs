@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::OrderEvent;
+use domain::{OrderEvent, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; possibly no subscriber received the announcement.
-    async fn announce(&self, gateway: GatewayId) -> Result<(), Error>;
+    async fn announce(&self, gateway: &GatewayInfo) -> Result<(), Error>;
 
     /// Starts a subscription, which reconnects until its receiver is dropped.
     ///
@@ -45,6 +45,22 @@ pub trait Bus: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GatewayId(pub u64);
 
+/// Maximum number of bytes of the host and of the version of a gateway; further ones are left out.
+pub const MAX_GATEWAY_TEXT: usize = 64;
+
+/// A running gateway, as it announces itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayInfo {
+    /// Its id.
+    pub id: GatewayId,
+    /// Its host; empty if it is unknown.
+    pub host: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// The time of its start, by the database's clock.
+    pub started_at: Timestamp,
+}
+
 /// A message for a subscriber of the bus.
 #[derive(Clone, Debug)]
 pub enum Signal {
@@ -54,5 +70,5 @@ pub enum Signal {
     /// The events of one message, shared by all subscribers.
     Events(Arc<[Arc<OrderEvent>]>),
     /// This gateway is running.
-    Gateway(GatewayId),
+    Gateway(GatewayInfo),
 }

@@ -15,7 +15,7 @@ mod queue;
 pub mod redis;
 mod subscriber;
 
-pub use bus::{Bus, GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
+pub use bus::{Bus, GatewayId, GatewayInfo, MAX_EVENTS_PER_MESSAGE, MAX_GATEWAY_TEXT, Signal};
 pub use error::Error;
 pub use queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
 pub use subscriber::SUBSCRIPTION_BUFFER;

@@ -12,7 +12,7 @@ use domain::OrderEvent;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::bus::{Bus, GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::bus::{Bus, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
 use crate::error::Error;
 use crate::queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
 use crate::subscriber::Subscriber;
@@ -157,9 +157,9 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
-    async fn announce(&self, gateway: GatewayId) -> Result<(), Error> {
+    async fn announce(&self, gateway: &GatewayInfo) -> Result<(), Error> {
         for subscriber in lock(&self.subscribers).iter_mut() {
-            subscriber.deliver(Signal::Gateway(gateway));
+            subscriber.deliver(Signal::Gateway(gateway.clone()));
         }
         Ok(())
     }

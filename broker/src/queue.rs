@@ -56,6 +56,14 @@ pub trait Queue: Send + Sync + 'static {
     /// [`Error::Unavailable`]; some of the jobs may have been added.
     async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error>;
 
+    /// Returns the name and the version of the server, such as `Redis 7.0.15`; `None` if the queue is in this process.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn server(&self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// Takes up to `max` jobs from the front, oldest first.
     /// Waits up to `wait` for the first job and never for further ones. Returns no jobs after that time, and
     /// immediately if `max` is 0. Logs and drops an entry that is not a job.

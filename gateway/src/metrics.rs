@@ -84,7 +84,7 @@ const METRICS: [(&str, Kind, &str); 67] = [
     (
         "orders_gateways",
         Gauge(Unit::Count),
-        "Running gateways, among which the limits of keys and tenants are divided; only with authentication.",
+        "Running gateways, among which the limits of keys and tenants are divided.",
     ),
     ("orders_graphql_events_sent_total", Counter, "Events sent to GraphQL subscribers."),
     (

@@ -200,6 +200,7 @@ mod tests {
                 "get /readyz",
                 "get /session",
                 "get /stats",
+                "get /system",
                 "get /track/{id}/events",
                 "get /track/{id}/order",
                 "get /webhooks",

@@ -80,6 +80,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         signals,
         workers,
         health_reasons,
+        system,
         background,
         writes,
     } = service;
@@ -102,6 +103,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         signals: signals.clone(),
         workers: workers.clone(),
         health_reasons: health_reasons.clone(),
+        system,
         context: context.clone(),
     });
     let probes = HealthState {
@@ -143,8 +145,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let stop_loops = CancellationToken::new();
     if let Some(authenticator) = authenticator {
         loops.spawn(authenticator.run(stop_loops.clone()));
-        loops.spawn(presence.run(bus, stop_loops.clone()));
     }
+    loops.spawn(presence.run(bus, stop_loops.clone()));
     let (delivering, observing) = (webhooks.clone(), webhooks);
     let (stop_delivering, stop_observing) = (context.draining.clone(), stop_loops.clone());
     loops.spawn(restart_on_panic("webhooks", move || delivering.clone().run(stop_delivering.clone())));

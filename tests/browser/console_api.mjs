@@ -50,8 +50,8 @@ const HEALTH = { status: 'degraded', reasons: [
 
 const SYSTEM = {
   gateways: [{ id: 'gw3e1a', version: '0.1.0', host: 'web-1', startedAt: ago(300 * MINUTE), lastSeenAt: ago(900) }, { id: 'gw77c0', version: '0.1.0', host: 'web-2', startedAt: ago(290 * MINUTE), lastSeenAt: ago(1_500) }],
-  database: { kind: 'mariadb', version: '10.11.6', latencySeconds: 0.0006 }, redis: { version: '7.0.15', latencySeconds: 0.0002 },
-  settings: [{ name: 'http-addr', value: '0.0.0.0:3000', source: 'flag' }, { name: 'database-url', value: 'mysql://orders:***@db/orders', source: 'environment' }, { name: 'visibility-timeout', value: '60s', source: 'default' }],
+  database: { version: 'MariaDB 10.11.6', latencySeconds: 0.0006 }, redis: { version: 'Redis 7.0.15', latencySeconds: 0.0002 },
+  settings: [{ name: '--http-addr', value: '0.0.0.0:3000', source: 'flag' }, { name: '--database-url', value: 'mysql://orders:***@db/orders', source: 'environment' }, { name: '--visibility-timeout', value: '60s', source: 'default' }],
 };
 
 /** What a bulk command still has to do, by path. */

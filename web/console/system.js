@@ -22,8 +22,8 @@ function Known({ value: { gateways, database, redis, settings } }) {
   const shown = (settings ?? []).filter(({ name, value, source }) => !wanted || [name, String(value), source].some((each) => each?.toLowerCase().includes(wanted)));
   return html`
     <div class="cards">
-      <div class="card pad"><h2>Database</h2><${Facts} pairs=${[['Kind', database?.kind], ['Version', database?.version], ['Latency', seconds(database?.latencySeconds)]]} /></div>
-      <div class="card pad"><h2>Redis</h2>${redis ? html`<${Facts} pairs=${[['Version', redis.version], ['Latency', seconds(redis.latencySeconds)]]} />` : html`<p class="muted">Not used: queue and bus are in memory.</p>`}</div>
+      <div class="card pad"><h2>Database</h2><${Facts} pairs=${[['Server', database.version ?? 'does not answer'], ['Latency', seconds(database.latencySeconds)]]} /></div>
+      <div class="card pad"><h2>Redis</h2>${redis ? html`<${Facts} pairs=${[['Server', redis.version ?? 'does not answer'], ['Latency', seconds(redis.latencySeconds)]]} />` : html`<p class="muted">Not used: queue and bus are in memory.</p>`}</div>
     </div>
     <h2 class="section-title">Gateways</h2>
     <div class="table-wrap"><table class="table"><thead><tr><th>Gateway</th><th>Version</th><th class="c-wide">Host</th><th class="num c-wide">Started</th><th class="num">Last seen</th></tr></thead>

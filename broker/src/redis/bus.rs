@@ -24,7 +24,7 @@ use super::client::Redis;
 use super::connections::Connections;
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
-use crate::bus::{Bus, GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::bus::{Bus, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
 use crate::error::Error;
 use crate::subscriber::Subscriber;
 
@@ -80,7 +80,7 @@ impl Bus for RedisBus {
         self.send(bus_content::GAP).await
     }
 
-    async fn announce(&self, gateway: GatewayId) -> Result<(), Error> {
+    async fn announce(&self, gateway: &GatewayInfo) -> Result<(), Error> {
         self.send(&bus_content::encode_gateway(gateway)).await
     }
 

@@ -1,15 +1,16 @@
 //! The content of a message on the channel, see `message_auth`.
 //!
 //! It is a list of events in the encoding of [`domain::event_codec`], which begins with a table of tenants. Content without
-//! events reports lost events. A table without tenants and 8 bytes with the id of a gateway announce that it is running. A
-//! change of these forms, or of the encoding, has a new version in the message.
+//! events reports lost events. A table without tenants announces a running gateway: 8 bytes with its id, 8 with the time of its
+//! start, and its host and its version, each after 1 byte for its length. A change of these forms, or of the encoding, has a
+//! new version in the message.
 
 use std::sync::Arc;
 
-use domain::OrderEvent;
 use domain::event_codec::{self, DecodeError};
+use domain::{OrderEvent, Timestamp};
 
-use crate::bus::GatewayId;
+use crate::bus::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT};
 
 /// The content that reports lost events.
 pub(super) const GAP: &[u8] = &[];
@@ -28,22 +29,50 @@ pub(super) enum Content {
     /// These events.
     Events(Arc<[Arc<OrderEvent>]>),
     /// A gateway is running.
-    Gateway(GatewayId),
+    Gateway(GatewayInfo),
 }
 
 /// Encodes the announcement of a gateway.
-pub(super) fn encode_gateway(GatewayId(id): GatewayId) -> Vec<u8> {
-    [&NO_TENANTS[..], &id.to_be_bytes()].concat()
+pub(super) fn encode_gateway(gateway: &GatewayInfo) -> Vec<u8> {
+    let mut bytes = NO_TENANTS.to_vec();
+    bytes.extend_from_slice(&gateway.id.0.to_be_bytes());
+    bytes.extend_from_slice(&gateway.started_at.as_micros().to_be_bytes());
+    for text in [&gateway.host, &gateway.version] {
+        let text = &text[..text.floor_char_boundary(MAX_GATEWAY_TEXT)];
+        bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+fn decode_gateway(mut rest: &[u8]) -> Result<GatewayInfo, DecodeError> {
+    let id = GatewayId(u64::from_be_bytes(take_bytes(&mut rest)?));
+    let started_at = Timestamp::from_micros(i64::from_be_bytes(take_bytes(&mut rest)?));
+    let mut text = || {
+        let [length] = take_bytes(&mut rest)?;
+        let (text, remaining) = rest.split_at_checked(length.into()).ok_or(DecodeError::Truncated)?;
+        rest = remaining;
+        let text = str::from_utf8(text).ok().filter(|text| text.len() <= MAX_GATEWAY_TEXT);
+        text.map(Arc::from).ok_or(DecodeError::InvalidField)
+    };
+    let (host, version) = (text()?, text()?);
+    if rest.is_empty() {
+        Ok(GatewayInfo { id, host, version, started_at })
+    } else {
+        Err(DecodeError::InvalidField)
+    }
+}
+
+fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> {
+    let (taken, remaining) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+    *rest = remaining;
+    Ok(*taken)
 }
 
 /// Decodes the content of a message.
 pub(super) fn decode(content: &[u8]) -> Result<Content, DecodeError> {
     match content.strip_prefix(&NO_TENANTS) {
-        Some(rest) => {
-            let (id, rest) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
-            let id = GatewayId(u64::from_be_bytes(*id));
-            if rest.is_empty() { Ok(Content::Gateway(id)) } else { Err(DecodeError::InvalidField) }
-        }
+        Some(rest) => decode_gateway(rest).map(Content::Gateway),
         None if content == GAP => Ok(Content::Gap),
         None => event_codec::decode_events(content).map(Content::Events),
     }
@@ -66,10 +95,20 @@ mod tests {
 
     #[test]
     fn announcements_have_one_form() {
-        let gateway = GatewayId(0x0102_0304_0506_0708);
-        let encoded = encode_gateway(gateway);
-        assert_eq!(decode(&encoded), Ok(Content::Gateway(gateway)));
-        assert_eq!(decode(&encoded[..9]), Err(DecodeError::Truncated));
+        let gateway = GatewayInfo {
+            id: GatewayId(0x0102_0304_0506_0708),
+            host: Arc::from("web-1"),
+            version: Arc::from("0.1.0"),
+            started_at: Timestamp::from_micros(1_700_000_000_000_000),
+        };
+        let encoded = encode_gateway(&gateway);
+        assert_eq!(decode(&encoded), Ok(Content::Gateway(gateway.clone())));
+        for end in 2..encoded.len() {
+            assert_eq!(decode(&encoded[..end]), Err(DecodeError::Truncated));
+        }
+        let long = GatewayInfo { host: Arc::from("ü".repeat(100)), ..gateway };
+        let Ok(Content::Gateway(cut)) = decode(&encode_gateway(&long)) else { panic!("an announcement") };
+        assert_eq!(*cut.host, "ü".repeat(32));
         assert_eq!(decode(&[&encoded[..], &[0]].concat()), Err(DecodeError::InvalidField));
     }
 

@@ -149,6 +149,10 @@ impl Queue for RedisQueue {
         self.run_pushes(&commands).await
     }
 
+    async fn server(&self) -> Result<Option<String>, Error> {
+        Ok(Some(self.redis.check().await?.version))
+    }
+
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Job>, Error> {
         if max == 0 {
             return Ok(Vec::new());

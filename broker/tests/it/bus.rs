@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::{GatewayId, MAX_EVENTS_PER_MESSAGE, Signal};
+use broker::{GatewayId, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
 use domain::OrderEvent;
 use tokio::sync::mpsc::Receiver;
 
@@ -135,11 +135,17 @@ pub(crate) async fn announcement_reaches_every_subscriber(Adapter { bus, .. }: A
     let (mut one, mut two) = (bus.subscribe().await, bus.subscribe().await);
     expect_connected(&mut one).await;
     expect_connected(&mut two).await;
-    for gateway in [GatewayId(7), GatewayId(u64::MAX)] {
-        bus.announce(gateway).await.unwrap();
+    for id in [7, u64::MAX] {
+        let gateway = GatewayInfo {
+            id: GatewayId(id),
+            host: Arc::from("web-1"),
+            version: Arc::from("0.1.0"),
+            started_at: domain::Timestamp::from_micros(5),
+        };
+        bus.announce(&gateway).await.unwrap();
         for subscription in [&mut one, &mut two] {
             let signal = next(subscription).await;
-            assert!(matches!(signal, Signal::Gateway(announced) if announced == gateway), "{signal:?}");
+            assert!(matches!(&signal, Signal::Gateway(announced) if *announced == gateway), "{signal:?}");
         }
     }
 }

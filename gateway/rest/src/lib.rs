@@ -33,6 +33,7 @@ mod row_result;
 pub mod schema;
 mod state;
 mod stats;
+mod system;
 mod tracking;
 mod webhook_messages;
 mod webhook_recovery;
@@ -86,6 +87,7 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::health))
+        .routes(routes!(system::system))
         .routes(routes!(queue::pause))
         .routes(routes!(queue::resume))
         .routes(routes!(api_keys::list))

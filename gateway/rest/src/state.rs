@@ -8,6 +8,7 @@ use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_service::health_reasons::HealthReasons;
 use gateway_service::signals::Signals;
+use gateway_service::system::System;
 use gateway_service::workers::Workers;
 use gateway_service::{HealthMonitor, event_log::EventLog, feed::Feed, orders::Orders};
 use gateway_store::Store;
@@ -54,6 +55,8 @@ pub struct StateParts {
     pub workers: Workers,
     /// The health in words.
     pub health_reasons: HealthReasons,
+    /// The parts of the system.
+    pub system: System,
     /// The state that all APIs share.
     pub context: Context,
 }

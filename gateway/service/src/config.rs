@@ -1,9 +1,13 @@
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use domain::Currency;
 use domain::transition::Rules;
 
 use gateway_store::{LogRetention, Retention};
+
+use crate::system::Setting;
 
 /// Maximum number of orders that one request can create.
 pub const MAX_ROWS: usize = 1_000;
@@ -11,6 +15,10 @@ pub const MAX_ROWS: usize = 1_000;
 /// The settings of the use cases and the background tasks.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Name of the host in the list of gateways; empty if it is unknown.
+    pub host: String,
+    /// The settings of the gateway, for operators. Secrets are masked.
+    pub settings: Arc<[Setting]>,
     /// Currency of orders that name none.
     pub default_currency: Currency,
     /// Lease and retry rules.
@@ -40,6 +48,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            host: String::new(),
+            settings: Arc::from([]),
             default_currency: Currency::USD,
             rules: Rules::default(),
             visibility_timeout: Duration::from_secs(10),

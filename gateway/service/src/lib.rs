@@ -35,6 +35,7 @@ mod queue_capacity;
 mod queue_shares;
 mod retention;
 mod service;
+pub mod system;
 pub mod workers;
 
 pub use config::{Config, MAX_ROWS};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use broker::{Bus, GatewayId};
+use broker::{Bus, GatewayId, GatewayInfo};
 use domain::{MAX_SHARES, Shares};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -23,29 +23,44 @@ pub struct Presence(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    own: GatewayId,
-    seen: Mutex<HashMap<GatewayId, Instant>>,
+    own: GatewayInfo,
+    seen: Mutex<HashMap<GatewayId, Seen>>,
     shares: Shares,
 }
 
-impl Default for Presence {
-    fn default() -> Self {
-        let own = GatewayId(rand::random());
-        Self(Arc::new(Inner { own, seen: Mutex::default(), shares: Shares::default() }))
-    }
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    info: GatewayInfo,
 }
 
 impl Presence {
+    pub(crate) fn new(own: GatewayInfo) -> Self {
+        Self(Arc::new(Inner { own, seen: Mutex::default(), shares: Shares::default() }))
+    }
+
+    /// Returns the running gateways and how long ago each announced itself, the oldest one first.
+    pub fn gateways(&self) -> Vec<(GatewayInfo, Duration)> {
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gateways: Vec<_> = seen.values().map(|seen| (seen.info.clone(), seen.at.elapsed())).collect();
+        drop(seen);
+        if !gateways.iter().any(|(info, _)| info.id == self.0.own.id) {
+            gateways.push((self.0.own.clone(), Duration::ZERO));
+        }
+        gateways.sort_by_key(|(info, _)| (info.started_at, info.id.0));
+        gateways
+    }
+
     /// Returns the number of running gateways, which this task keeps up to date.
     pub fn shares(&self) -> Shares {
         self.0.shares.clone()
     }
 
     /// Records the announcement of a gateway.
-    pub(crate) fn record(&self, gateway: GatewayId) {
+    pub(crate) fn record(&self, gateway: GatewayInfo) {
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < MAX_SHARES as usize || seen.contains_key(&gateway) {
-            seen.insert(gateway, Instant::now());
+        if seen.len() < MAX_SHARES as usize || seen.contains_key(&gateway.id) {
+            seen.insert(gateway.id, Seen { at: Instant::now(), info: gateway });
         }
         self.count(&mut seen);
     }
@@ -56,17 +71,17 @@ impl Presence {
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(times.tick()).await.is_some() {
             // The publisher logs interruptions of the bus.
-            if let Err(error) = bus.announce(self.0.own).await {
+            if let Err(error) = bus.announce(&self.0.own).await {
                 tracing::debug!(%error, "failed to announce the gateway");
             }
             self.count(&mut self.0.seen.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn count(&self, seen: &mut HashMap<GatewayId, Instant>) {
-        let is_present = |at: &Instant| at.elapsed() < PRESENT_FOR;
-        if seen.get(&self.0.own).is_some_and(is_present) {
-            seen.retain(|_, at| is_present(at));
+    fn count(&self, seen: &mut HashMap<GatewayId, Seen>) {
+        let is_present = |seen: &Seen| seen.at.elapsed() < PRESENT_FOR;
+        if seen.get(&self.0.own.id).is_some_and(is_present) {
+            seen.retain(|_, seen| is_present(seen));
             self.0.shares.set(seen.len());
             metrics::gauge!("orders_gateways").set(seen.len() as f64);
         }
@@ -77,37 +92,44 @@ impl Presence {
 mod tests {
     use super::*;
 
+    fn gateway(id: u64) -> GatewayInfo {
+        let (host, version) = (Arc::from("web-1"), Arc::from("0.1.0"));
+        GatewayInfo { id: GatewayId(id), host, version, started_at: domain::Timestamp::from_micros(0) }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn gateways_count_while_they_announce_themselves() {
-        let presence = Presence::default();
-        let (own, shares) = (presence.0.own, presence.shares());
+        let presence = Presence::new(gateway(1_000_000));
+        let (own, shares) = (presence.0.own.clone(), presence.shares());
         assert_eq!(shares.get(), 1);
-        presence.record(GatewayId(1));
-        presence.record(own);
+        presence.record(gateway(1));
+        presence.record(own.clone());
         assert_eq!(shares.get(), 2);
         tokio::time::advance(PRESENT_FOR).await;
         presence.record(own);
         assert_eq!(shares.get(), 1, "the other gateway has stopped");
+        let running: Vec<u64> = presence.gateways().iter().map(|(info, _)| info.id.0).collect();
+        assert_eq!(running, [1_000_000]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_interrupted_bus_keeps_the_number() {
-        let presence = Presence::default();
-        presence.record(presence.0.own);
-        presence.record(GatewayId(1));
+        let presence = Presence::new(gateway(1_000_000));
+        presence.record(presence.0.own.clone());
+        presence.record(gateway(1));
         tokio::time::advance(2 * PRESENT_FOR).await;
-        presence.record(GatewayId(2));
+        presence.record(gateway(2));
         assert_eq!(presence.shares().get(), 2);
-        presence.record(presence.0.own);
+        presence.record(presence.0.own.clone());
         assert_eq!(presence.shares().get(), 2, "the gateway and the one that was announced lately");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_gateways_is_limited() {
-        let presence = Presence::default();
-        presence.record(presence.0.own);
+        let presence = Presence::new(gateway(1_000_000));
+        presence.record(presence.0.own.clone());
         for id in 0..2 * u64::from(MAX_SHARES) {
-            presence.record(GatewayId(id));
+            presence.record(gateway(id));
         }
         assert_eq!(presence.0.seen.lock().unwrap().len(), MAX_SHARES as usize);
         assert_eq!(presence.shares().get(), MAX_SHARES);

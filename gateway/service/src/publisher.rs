@@ -97,7 +97,7 @@ async fn publish(
 
 #[cfg(test)]
 mod tests {
-    use broker::{Error, GatewayId, Signal};
+    use broker::{Error, GatewayInfo, Signal};
     use domain::{OrderId, Status, Timestamp};
     use futures_util::StreamExt;
 
@@ -133,7 +133,7 @@ mod tests {
             self.say("loss".to_owned())
         }
 
-        async fn announce(&self, _: GatewayId) -> Result<(), Error> {
+        async fn announce(&self, _: &GatewayInfo) -> Result<(), Error> {
             Ok(())
         }
 
@@ -142,12 +142,21 @@ mod tests {
         }
     }
 
+    fn test_presence() -> Presence {
+        Presence::new(GatewayInfo {
+            id: broker::GatewayId(1),
+            host: Arc::from(""),
+            version: Arc::from(""),
+            started_at: Timestamp::from_micros(0),
+        })
+    }
+
     #[tokio::test]
     async fn gap_is_announced_when_the_bus_returns() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("orders.db").display());
         let store = Store::connect(&url, &Options::default()).await.unwrap();
-        let feed = Feed::new(&store, Presence::default());
+        let feed = Feed::new(&store, test_presence());
         let mut all = feed.all(&domain::Principal::anonymous()).unwrap();
         let (said, mut heard) = mpsc::unbounded_channel();
         let bus = Arc::new(Cut { cut: AtomicBool::new(true), said });

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use broker::{Bus, Queue};
+use broker::{Bus, GatewayId, GatewayInfo, Queue};
 use gateway_store::{Error as StoreError, Store};
 use telemetry::panics::restart_on_panic;
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use crate::queue_capacity::QueueCapacity;
 use crate::queue_shares::QueueShares;
 use crate::retention;
 use crate::signals::Signals;
+use crate::system::System;
 use crate::workers::Workers;
 
 /// The parts that the service is built from.
@@ -57,6 +58,8 @@ pub struct Service {
     pub workers: Workers,
     /// The health in words.
     pub health_reasons: HealthReasons,
+    /// The parts of the system.
+    pub system: System,
     /// The background tasks.
     pub background: Background,
     /// The tasks of batches and of the publisher. They end once every clone of [`Self::orders`] is dropped.
@@ -73,9 +76,14 @@ impl Service {
         let config = Arc::new(config);
         let installation = store.installation().await?;
         let wake = Wake::default();
-        let presence = Presence::default();
-        let feed = Feed::new(&store, presence.clone());
         let signals = Signals::new(&store);
+        let presence = Presence::new(GatewayInfo {
+            id: GatewayId(signals.gateway().cast_unsigned()),
+            host: config.host.as_str().into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: store.now(),
+        });
+        let feed = Feed::new(&store, presence.clone());
         let workers = Workers::new(&store, signals.gateway());
         let health = HealthMonitor::new(&store, &queue, &feed, &signals);
         attempt_metrics::register();
@@ -111,6 +119,12 @@ impl Service {
             signals: signals.clone(),
             workers: workers.clone(),
         };
+        let system = System {
+            store: store.clone(),
+            queue: queue.clone(),
+            presence: presence.clone(),
+            settings: config.settings.clone(),
+        };
         let dispatch = Dispatch {
             store: store.clone(),
             orders: orders.clone(),
@@ -140,6 +154,7 @@ impl Service {
             signals,
             workers,
             health_reasons,
+            system,
             background,
             writes,
         })

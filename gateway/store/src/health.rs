@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Error, Outage, Store};
+use super::statement::Statement;
+use super::{Dialect, Error, Outage, Store};
 
 /// Interval between two queries to a database that did not respond.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -15,6 +16,27 @@ impl Store {
     /// As [`Self::refresh_clock`].
     pub async fn ping(&self) -> Result<(), Error> {
         self.refresh_clock().await
+    }
+
+    /// Returns the name and the version of the database, such as `MariaDB 10.11.6`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn server_version(&self) -> Result<String, Error> {
+        let is_sqlite = self.dialect() == Dialect::Sqlite;
+        let version = self.read(move |connection| {
+            Box::pin(async move {
+                let text = if is_sqlite { "SELECT sqlite_version()" } else { "SELECT VERSION()" };
+                let rows = Statement::new(text).fetch(connection).await?;
+                rows.first().map_or(Ok(String::new()), |row| row.get::<&str>(0).map(str::to_owned))
+            })
+        });
+        let version = version.await?;
+        Ok(match version.split_once("-MariaDB") {
+            Some((number, _)) => format!("MariaDB {number}"),
+            None if is_sqlite => format!("SQLite {version}"),
+            None => format!("MySQL {version}"),
+        })
     }
 
     /// Returns whether the last write did not reach the database.

@@ -49,6 +49,7 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("get", "/workers", Scope::MetricsRead, ""),
     ("get", "/workers/{name}", Scope::MetricsRead, ""),
     ("get", "/health", Scope::MetricsRead, ""),
+    ("get", "/system", Scope::MetricsRead, ""),
     ("post", "/queue/pause", Scope::Admin, "{}"),
     ("post", "/queue/resume", Scope::Admin, ""),
     ("get", "/metrics", Scope::MetricsRead, ""),

@@ -203,6 +203,46 @@ on_both!(the_health_names_what_is_wrong, |on| async move {
     gateway.stop().await;
 });
 
+on_both!(the_parts_of_the_system_are_listed, |on| async move {
+    let backend = Backend::new(on).await;
+    let config = |host: &str| {
+        let mut config = Config::default();
+        config.service.host = host.to_owned();
+        config
+    };
+    let (first, second) = (backend.gateway(config("web-1")).await, backend.gateway(config("web-2")).await);
+    let hosts = |system: &Value| -> Vec<String> {
+        let gateways = system["gateways"].as_array().unwrap().iter();
+        let mut hosts: Vec<_> =
+            gateways.map(|gateway| gateway["host"].as_str().unwrap().to_owned()).collect();
+        hosts.sort();
+        hosts
+    };
+    for gateway in [&first, &second] {
+        let system = eventually("both gateways", async || {
+            let system = get(gateway, "/system").await;
+            (hosts(&system) == ["web-1", "web-2"]).then_some(system)
+        })
+        .await;
+        let database = system["database"]["version"].as_str().unwrap();
+        let redis = system["redis"]["version"].as_str();
+        match on {
+            On::Embedded => assert!(database.starts_with("SQLite 3.") && redis.is_none(), "{system}"),
+            On::Servers => {
+                let known = ["MariaDB ", "MySQL "].iter().any(|name| database.starts_with(name));
+                assert!(known && redis.unwrap().starts_with("Redis "), "{system}");
+            }
+        }
+        assert!(system["database"]["latencySeconds"].as_f64().unwrap() > 0.0);
+    }
+    second.stop().await;
+    eventually("the end of the second gateway", async || {
+        (hosts(&get(&first, "/system").await) == ["web-1"]).then_some(())
+    })
+    .await;
+    first.stop().await;
+});
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_of_statistics_are_checked() {
     let backend = Backend::new(On::Embedded).await;

@@ -1,9 +1,11 @@
 //! `orders config`: the effective settings of a command, and the source of each.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
+use gateway::service::system::Setting;
 use serde_json::json;
 
 use crate::cli::{
@@ -16,17 +18,32 @@ use crate::output::{Column, Item, Layout, print_list, text};
 /// Prints one line for each setting: its name, its value, its source.
 pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches, file: &FileSettings) -> Result<(), Error> {
     let name = args.of.command_name();
-    let root = Cli::command();
-    let command = root.find_subcommand(name);
     let given = matches.subcommand_matches("config");
-    let (Some(command), Some(given)) = (command, given) else {
+    let Some(given) = given else {
         return Err(Error::failed(format!("the command {name} has no settings")));
     };
-    let settings = command.get_arguments().filter(|arg| arg.get_env().is_some());
-    let mut settings: Vec<Item> = settings.map(|arg| setting(arg, given, file, args.of)).collect();
+    let mut settings = settings(args.of, given, file);
     let (filter, from) = log::filter();
     settings.push(json!({"setting": null, "variable": "RUST_LOG", "value": filter, "from": from}).into());
     print_list(args.format.format(), &LAYOUT, &settings)
+}
+
+/// Returns the settings of a running gateway, for its operators.
+pub(super) fn of_gateway(of: Configured, matches: &ArgMatches, file: &FileSettings) -> Arc<[Setting]> {
+    let Some(given) = matches.subcommand_matches(of.command_name()) else { return Arc::from([]) };
+    let setting = |item: Item| Setting {
+        name: text(&item, "setting"),
+        value: text(&item, "value"),
+        source: text(&item, "from"),
+    };
+    settings(of, given, file).into_iter().map(setting).collect()
+}
+
+fn settings(of: Configured, given: &ArgMatches, file: &FileSettings) -> Vec<Item> {
+    let root = Cli::command();
+    let command = root.find_subcommand(of.command_name());
+    let settings = command.into_iter().flat_map(clap::Command::get_arguments);
+    settings.filter(|arg| arg.get_env().is_some()).map(|arg| setting(arg, given, file, of)).collect()
 }
 
 const LAYOUT: Layout = Layout {

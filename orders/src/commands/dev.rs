@@ -11,6 +11,7 @@ use domain::LeasePrefix;
 use domain::transition::Rules;
 use gateway::Store;
 use gateway::access::Key;
+use gateway::service::system::Setting;
 use gateway::store::{Dialect, Error as StoreError};
 use secrecy::SecretString;
 use subscriber_email::EmailHandler;
@@ -27,7 +28,7 @@ use crate::startup::PreparedGateway;
 use crate::values::connect_address;
 
 /// Runs until a signal comes. The processor and e-mail end first, so that their last calls find the gateway.
-pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
+pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Error> {
     let DevArgs { gateway: settings, work, email, shutdown_delay, process } = args;
     if settings.grpc_tls.grpc_client_ca.is_some() {
         let problem = "`orders dev` does not support --grpc-client-ca (ORDERS_GRPC_CLIENT_CA)";
@@ -35,6 +36,7 @@ pub(super) async fn run(args: DevArgs) -> Result<(), Error> {
             .hint("its processor has no certificate: use `orders gateway` and `orders processor`"));
     }
     let mut config = settings.config(&shutdown_delay, &process)?;
+    config.service.settings = shown;
     let local_worker = config.access.is_required().then(Key::generate);
     config.access.local_worker.clone_from(&local_worker);
     // A load test usually runs on the same machine.

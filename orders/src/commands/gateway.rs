@@ -1,14 +1,19 @@
 //! `orders gateway`: one of any number of gateways on one database and one Redis.
 
+use std::sync::Arc;
+
+use gateway::service::system::Setting;
+
 use crate::cli::GatewayArgs;
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
 use crate::startup::PreparedGateway;
 
 /// Runs until a signal comes.
-pub(super) async fn run(args: GatewayArgs) -> Result<(), Error> {
+pub(super) async fn run(args: GatewayArgs, shown: Arc<[Setting]>) -> Result<(), Error> {
     let GatewayArgs { gateway: settings, shutdown_delay, process } = args;
-    let config = settings.config(&shutdown_delay, &process)?;
+    let mut config = settings.config(&shutdown_delay, &process)?;
+    config.service.settings = shown;
     let redis = settings.redis.required_client()?;
     let mut secret_files = SecretFiles::default();
     settings.redis.add_files(&redis, &mut secret_files)?;

@@ -31,11 +31,13 @@ mod tools;
 mod webhook_recovery;
 mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::gateway::service::system::Setting;
 use clap::ArgMatches;
 
-use crate::cli::{Cli, Command, EmailRoleArgs, FileSettings, SecretInFlag, secrets_in_flags};
+use crate::cli::{Cli, Command, Configured, EmailRoleArgs, FileSettings, SecretInFlag, secrets_in_flags};
 use crate::console;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
@@ -49,8 +51,14 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
     let given = Given { matches, file };
     set_color(cli.color);
     match cli.command {
-        Command::Dev(args) => run_server(args.process.log.log_format, &given, dev::run(args)),
-        Command::Gateway(args) => run_server(args.process.log.log_format, &given, gateway::run(args)),
+        Command::Dev(args) => {
+            run_server(args.process.log.log_format, &given, dev::run(args, given.settings(Configured::Dev)))
+        }
+        Command::Gateway(args) => run_server(
+            args.process.log.log_format,
+            &given,
+            gateway::run(args, given.settings(Configured::Gateway)),
+        ),
         Command::Processor(args) => run_server(args.process.log.log_format, &given, processor::run(args)),
         Command::Email(EmailRoleArgs { command: Some(command), .. }) => email::run_command(&command),
         Command::Email(args) => run_server(args.process.log.log_format, &given, email::run(args)),
@@ -93,6 +101,13 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
 struct Given<'a> {
     matches: &'a ArgMatches,
     file: &'a FileSettings,
+}
+
+impl Given<'_> {
+    /// Returns the settings of a gateway, for its operators.
+    fn settings(&self, of: Configured) -> Arc<[Setting]> {
+        config::of_gateway(of, self.matches, self.file)
+    }
 }
 
 /// Starts the log of a process that runs until a signal comes, and runs it.

@@ -84,6 +84,7 @@ impl GatewaySettings {
             shutdown_timeout: process.shutdown_timeout,
             ..gateway::Config::default()
         };
+        config.service.host = work::host_name();
         self.rules.apply_to(&mut config)?;
         self.limits.apply_to(&mut config)?;
         self.grpc.apply_to(&mut config);

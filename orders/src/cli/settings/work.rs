@@ -259,7 +259,7 @@ fn default_worker_id() -> String {
 }
 
 /// Returns the name of this host; empty if it is unknown.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = from_kernel().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     host.trim().to_owned()
