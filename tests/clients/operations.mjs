@@ -16,7 +16,7 @@ function list(variable, otherwise) {
 }
 
 // The fields of an event, over every transport.
-export const FIELDS = ["orderId", "sequence", "status", "previousStatus", "attempt", "reason", "errorClass", "occurredAt"];
+export const FIELDS = ["orderId", "sequence", "status", "previousStatus", "attempt", "reason", "errorClass", "worker", "occurredAt"];
 
 export const QUERY = `query ($id: ID!) {
   order(id: $id) { id status sequence quantity total lineItems { item quantity price } }

@@ -15,8 +15,8 @@ export function open({ grpc }) {
         stream.on("data", (event) => {
           try {
             // An absent field is an empty string here.
-            const { previousStatus, reason, errorClass } = event;
-            seen({ ...event, previousStatus: previousStatus || null, reason: reason || null, errorClass: errorClass || null });
+            const { previousStatus, reason, errorClass, worker } = event;
+            seen({ ...event, previousStatus: previousStatus || null, reason: reason || null, errorClass: errorClass || null, worker: worker || null });
           } catch (error) {
             stream.cancel();
             reject(error);
