@@ -7,10 +7,19 @@ use domain::transition::Rules;
 
 use gateway_store::{LogRetention, Retention};
 
-use crate::system::Setting;
-
 /// Maximum number of orders that one request can create.
 pub const MAX_ROWS: usize = 1_000;
+
+/// A setting of this gateway. Secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, such as `--http-addr`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Where it comes from: `flag`, `environment`, the path of a file, or `default`.
+    pub source: String,
+}
 
 /// The settings of the use cases and the background tasks.
 #[derive(Debug, Clone)]

@@ -38,7 +38,7 @@ mod service;
 pub mod system;
 pub mod workers;
 
-pub use config::{Config, MAX_ROWS};
+pub use config::{Config, MAX_ROWS, Setting};
 pub use error::Error;
 pub use health_monitor::{HealthMonitor, Measured, WorkerStreamGuard, WriteRefusal};
 pub use installation_keys::InstallationKeys;

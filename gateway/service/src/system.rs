@@ -7,22 +7,12 @@ use broker::{GatewayInfo, Queue};
 use domain::{Principal, Scope};
 use gateway_store::Store;
 
+use crate::config::Setting;
 use crate::error::Error;
 use crate::presence::Presence;
 
 /// Maximum time of a question to the database or the queue.
 const DEADLINE: Duration = Duration::from_secs(1);
-
-/// A setting of this gateway. Secrets are masked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// Its name, such as `--http-addr`.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// Where it comes from: `flag`, `environment`, the path of a file, or `default`.
-    pub source: String,
-}
 
 /// A server that the gateways use.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory};
-use gateway::service::system::Setting;
+use gateway::service::Setting;
 use serde_json::json;
 
 use crate::cli::{

@@ -11,7 +11,7 @@ use domain::LeasePrefix;
 use domain::transition::Rules;
 use gateway::Store;
 use gateway::access::Key;
-use gateway::service::system::Setting;
+use gateway::service::Setting;
 use gateway::store::{Dialect, Error as StoreError};
 use secrecy::SecretString;
 use subscriber_email::EmailHandler;

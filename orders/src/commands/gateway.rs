@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway::service::system::Setting;
+use gateway::service::Setting;
 
 use crate::cli::GatewayArgs;
 use crate::error::Error;

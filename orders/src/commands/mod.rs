@@ -34,7 +34,7 @@ mod webhooks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::gateway::service::system::Setting;
+use ::gateway::service::Setting;
 use clap::ArgMatches;
 
 use crate::cli::{Cli, Command, Configured, EmailRoleArgs, FileSettings, SecretInFlag, secrets_in_flags};
