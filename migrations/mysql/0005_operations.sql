@@ -1,7 +1,8 @@
 -- What operators see: signals and workers. migrations/sqlite/0005_operations.sql has the same tables, columns and indexes.
 
--- The worker of the latest attempt; NULL if it has stated no name.
-ALTER TABLE orders ADD COLUMN worker VARCHAR(64) NULL;
+-- The worker of the latest attempt, padded with spaces so that the length of the row does not change; only spaces if it
+-- has stated no name.
+ALTER TABLE orders ADD COLUMN worker VARCHAR(64) NOT NULL DEFAULT '                                ';
 
 -- The worker that started an attempt, in the event of the start.
 ALTER TABLE order_events ADD COLUMN worker VARCHAR(64) NULL;

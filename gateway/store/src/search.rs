@@ -249,7 +249,9 @@ impl ResidualFilter {
         {
             return Ok(false);
         }
-        if filter.worker.is_some() && row.get::<Option<&str>>(Column::Worker)? != filter.worker.as_deref() {
+        if let Some(name) = filter.worker.as_deref()
+            && row.get::<&str>(Column::Worker)?.trim_ascii_end() != name
+        {
             return Ok(false);
         }
         if let Some(pattern) = &filter.reason

@@ -126,7 +126,7 @@ impl Store {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT id, attempt, updated_at, held_until FROM orders");
                 sql.push(by_stage).push(" WHERE stage = 'held' AND status = 'processing' AND worker = ?");
-                sql.bind(name.as_str().to_owned());
+                sql.bind(rows::padded_worker(Some(name.as_str())));
                 owner.push(&mut sql);
                 sql.push(" ORDER BY id LIMIT ?").bind(i64::from(MAX_WORKER_ORDERS));
                 let order = |row: &Row| {

@@ -7,7 +7,7 @@ use domain::{OrderId, Status, TenantId};
 
 use crate::Dialect;
 use crate::columns::Selection;
-use crate::rows::Segment;
+use crate::rows::{self, Segment};
 use crate::scan::{Scan, ScanStart};
 use crate::search::names_buyer;
 use crate::statement::Statement;
@@ -133,11 +133,12 @@ fn of_statuses(sql: &mut Statement<'_>, tenant: &TenantId, filter: &Filter) {
 
 /// The other conditions.
 fn matching(sql: &mut Statement<'_>, dialect: Dialect, filter: &Filter) {
+    let worker = filter.worker.as_deref().map(|name| rows::padded_worker(Some(name)));
     for (column, value) in [
         ("customer", &filter.customer),
         ("external_reference", &filter.external_reference),
         ("error_class", &filter.error_class),
-        ("worker", &filter.worker),
+        ("worker", &worker),
     ] {
         if let Some(value) = value {
             let (condition, times) = dialect.equals(column);

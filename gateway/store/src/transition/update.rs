@@ -7,7 +7,7 @@ use domain::transition::{CLOCK_STEP, CLOCK_TOLERANCE, Change, Command, OrderStat
 use domain::{LeaseToken, OrderEvent, OrderId, Status, Timestamp, WorkerName};
 
 use crate::connection::Connection;
-use crate::rows::{DispatchState, LockedRow};
+use crate::rows::{self, DispatchState, LockedRow};
 use crate::statement::{MAX_ROWS_PER_STATEMENT, Statement, padded_chunks};
 use crate::{Error, timeline};
 
@@ -249,7 +249,7 @@ impl Update {
             sql.push(", not_before = ?").bind(not_before.as_micros());
         }
         if self.status == Status::Processing {
-            sql.push(", worker = ?").bind(self.worker.as_ref().map(WorkerName::as_str));
+            sql.push(", worker = ?").bind(rows::padded_worker(self.worker.as_ref().map(WorkerName::as_str)));
         }
         sql.push(
             ", stage = ?, due_at = ?, held_until = ?, reason = ?, error_class = ?, updated_at = ? \
