@@ -1,8 +1,12 @@
 //! Logs on stderr, as text for people or JSON for machines.
 
+mod json_line;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
+use self::json_line::JsonLine;
 use crate::error::Error;
 use crate::output::{Stream, is_colored};
 
@@ -34,7 +38,7 @@ pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
         .log_internal_errors(false);
     let installed = match format {
         LogFormat::Text => lines.with_ansi(is_colored(Stream::Stderr)).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(JsonLine).try_init(),
     };
     installed.map_err(|error| Error::failed(format!("cannot start logging: {error}")))
 }
