@@ -55,6 +55,7 @@ pub mod status;
 pub mod strings;
 mod tenant;
 mod timestamp;
+mod trace_context;
 pub mod transition;
 pub mod waiting;
 mod webhook;
@@ -88,6 +89,7 @@ pub use scope::{InvalidRole, InvalidScopes, Role, Scope, Scopes};
 pub use status::Status;
 pub use tenant::{InvalidTenant, MAX_TENANT, TenantId};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use trace_context::{InvalidTraceparent, TraceContext};
 pub use webhook::{
     DisabledReason, EndpointId, EndpointState, InvalidEndpointId, InvalidWebhookTypes, UnknownWord,
     WebhookFormat, WebhookPayload, WebhookTypes,

@@ -5,6 +5,7 @@ use crate::order_id::OrderId;
 use crate::status::Status;
 use crate::tenant::TenantId;
 use crate::timestamp::Timestamp;
+use crate::trace_context::TraceContext;
 use crate::worker_name::WorkerName;
 
 /// An order as it is stored. Its content can be read as if its fields were those of the order.
@@ -32,6 +33,8 @@ pub struct Order {
     pub error_class: Option<String>,
     /// The worker of its latest attempt, if it has stated a name.
     pub worker: Option<WorkerName>,
+    /// The span that created it, if its trace is recorded.
+    pub trace: Option<TraceContext>,
     /// Time of creation.
     pub created_at: Timestamp,
     /// Time of the last status change.
@@ -62,6 +65,7 @@ impl Order {
             reason: None,
             error_class: None,
             worker: None,
+            trace: None,
             created_at,
             updated_at: created_at,
         }

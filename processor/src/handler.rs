@@ -19,7 +19,7 @@
 //! ```
 
 use async_trait::async_trait;
-use domain::{LeaseToken, Order, Outcome};
+use domain::{LeaseToken, Order, Outcome, TraceContext};
 use tokio_util::sync::CancellationToken;
 
 /// Processes orders.
@@ -52,6 +52,11 @@ pub struct Attempt {
     pub order: Order,
     /// The lease token of the attempt.
     pub lease: LeaseToken,
+    /// The span of the handler, if the trace of the order is recorded.
+    ///
+    /// Its text is the header `traceparent` for what the handler calls. With the crate `opentelemetry`, it is the current
+    /// context as well.
+    pub trace: Option<TraceContext>,
 }
 
 impl Attempt {

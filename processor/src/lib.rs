@@ -7,6 +7,7 @@
 //! The processor knows no database and stores nothing. A job that it loses is pushed again, and an order whose attempt it
 //! loses is retried after its lease expires.
 
+mod attempt_span;
 mod config;
 mod error;
 mod gateway_client;

@@ -21,6 +21,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt_span;
 use crate::handler::{Attempt, OrderHandler};
 use crate::metrics::AttemptMetrics;
 use crate::requests::LeaseKey;
@@ -37,6 +38,7 @@ const AVERAGE_WEIGHT: f64 = 0.9;
 
 pub(crate) struct Slots {
     handler: Arc<dyn OrderHandler>,
+    worker: Arc<str>,
     concurrency: usize,
     attempt_timeout: Duration,
     orders: HashMap<OrderId, Slot>,
@@ -74,12 +76,14 @@ impl Slots {
     /// Creates slots for at most `concurrency` concurrent handlers.
     pub(crate) fn new(
         handler: Arc<dyn OrderHandler>,
+        worker: Arc<str>,
         concurrency: usize,
         attempt_timeout: Duration,
         metrics: AttemptMetrics,
     ) -> Self {
         Self {
             handler,
+            worker,
             concurrency,
             attempt_timeout,
             orders: HashMap::new(),
@@ -180,7 +184,10 @@ impl Slots {
     fn spawn_handler(&mut self, attempt: Attempt) {
         let lease = LeaseKey { order_id: attempt.order.id, token: attempt.lease };
         let cancel = CancellationToken::new();
-        let run = run_handler(self.handler.clone(), attempt, cancel.clone(), self.attempt_timeout);
+        let (handler, limit, stop) = (self.handler.clone(), self.attempt_timeout, cancel.clone());
+        let run = attempt_span::observed(attempt, &self.worker, move |attempt| {
+            run_handler(handler, attempt, stop, limit)
+        });
         let abort = self.handlers.spawn(async move {
             let started_at = Instant::now();
             let outcome = run.await;
@@ -318,7 +325,8 @@ mod tests {
     fn prefetch_is_the_number_of_handlers_that_end_during_a_start() {
         let millis = Duration::from_millis;
         let prefetch = |handler, start| {
-            let mut slots = Slots::new(Arc::new(NoOp), 64, millis(1_000), AttemptMetrics::new(64));
+            let mut slots =
+                Slots::new(Arc::new(NoOp), "packer".into(), 64, millis(1_000), AttemptMetrics::new(64));
             (slots.handler_duration, slots.start_duration) = (handler, start);
             slots.prefetch()
         };
@@ -343,7 +351,8 @@ mod tests {
 
     #[test]
     fn slow_start_does_not_increase_the_prefetch() {
-        let mut slots = Slots::new(Arc::new(NoOp), 64, Duration::from_secs(1), AttemptMetrics::new(64));
+        let mut slots =
+            Slots::new(Arc::new(NoOp), "packer".into(), 64, Duration::from_secs(1), AttemptMetrics::new(64));
         slots.handler_duration = Some(Duration::from_secs(1));
         slots.record_start(Duration::from_secs(10));
         assert_eq!(slots.prefetch(), 6);

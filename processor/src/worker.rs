@@ -107,7 +107,13 @@ impl Worker {
         metrics.set_running(0);
         Self {
             client: GatewayClient::new(gateways, config.response_timeout),
-            slots: Slots::new(handler, config.concurrency, config.attempt_timeout, metrics.clone()),
+            slots: Slots::new(
+                handler,
+                config.worker_id.as_str().into(),
+                config.concurrency,
+                config.attempt_timeout,
+                metrics.clone(),
+            ),
             config,
             starts: Vec::new(),
             start_window: BatchWindow::new(MAX_STARTS_IN_FLIGHT),
@@ -275,7 +281,7 @@ impl Worker {
         }
     }
 
-    fn on_attempt(&mut self, v1::Attempt { order, lease_token }: v1::Attempt) {
+    fn on_attempt(&mut self, v1::Attempt { order, lease_token, traceparent }: v1::Attempt) {
         let Some(order) = order else { return };
         let lease = v1::Lease { order_id: order.order_id.clone(), lease_token };
         let Some(lease) = LeaseKey::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else {
@@ -284,7 +290,8 @@ impl Worker {
         match Order::try_from(order) {
             // The attempt is already counted, so while there is time its handler runs and it is not released.
             Ok(order) if matches!(self.phase, Phase::Working | Phase::Draining(_)) => {
-                self.slots.run_or_queue(Attempt { order, lease: lease.token });
+                let trace = traceparent.and_then(|text| text.parse().ok());
+                self.slots.run_or_queue(Attempt { order, lease: lease.token, trace });
             }
             Ok(_) => self.report(lease, Outcome::Released),
             Err(error) => {

@@ -77,6 +77,7 @@ impl From<Order> for v1::Order {
             process_after: content.process_after.map(|at| at.to_string()),
             error_class: order.error_class,
             worker: order.worker.map(|worker| worker.to_string()),
+            traceparent: order.trace.map(|trace| trace.to_string()),
             waits_for: None,
             next_attempt_at: None,
         }
@@ -136,6 +137,7 @@ impl TryFrom<v1::Order> for Order {
             reason: order.reason,
             error_class: order.error_class,
             worker: order.worker.as_deref().and_then(WorkerName::clean),
+            trace: order.traceparent.as_deref().and_then(|trace| trace.parse().ok()),
             created_at,
             updated_at: parse_time("updatedAt", &order.updated_at)?,
         })

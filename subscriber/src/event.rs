@@ -1,6 +1,6 @@
 //! An event, from the JSON of the gateway.
 
-use domain::{Currency, EventType, Money, OrderId, Priority, Status, Timestamp};
+use domain::{Currency, EventType, Money, OrderId, Priority, Status, Timestamp, TraceContext};
 use proto::v1;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,6 +30,8 @@ pub struct Event {
     pub reason: Option<String>,
     /// The error class, if the event is a failure.
     pub error_class: Option<String>,
+    /// The request that created the order, if its trace is recorded.
+    pub trace: Option<TraceContext>,
     /// The content of the order, which does not change; `None` if the order was removed.
     pub order: Option<OrderContent>,
     /// The JSON as the gateway sent it: the same bytes as in `GET /events`.
@@ -85,6 +87,7 @@ struct Data {
     reason: Option<String>,
     error_class: Option<String>,
     occurred_at: Timestamp,
+    traceparent: Option<String>,
     order: Option<Content>,
 }
 
@@ -151,6 +154,7 @@ impl Event {
             attempt,
             reason,
             error_class,
+            trace: data.traceparent.and_then(|text| text.parse().ok()),
             order: data.order.map(Content::parse).transpose()?,
             json,
         })

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use domain::Backoff;
 use futures_util::FutureExt;
+use futures_util::future::Either;
+use telemetry::trace::{self, Span, SpanKind};
 use tokio::select;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,22 @@ pub(crate) async fn run_handler(
         metrics::set_lag(&config.reader, age_in_seconds(event));
         // The call is inside the future, so that a panic before the first await is caught as well.
         let handled = AssertUnwindSafe(async { handler.handle(event, &delivery).await }).catch_unwind();
-        let Retry { reason, after } = match handled.await {
+        let mut span = trace::span(SpanKind::Consumer, "handle event", event.trace);
+        let handled = match span.as_ref().and_then(Span::context) {
+            None => Either::Left(handled),
+            Some(context) => Either::Right(trace::scope(context, handled)),
+        };
+        let handled = handled.await;
+        if let Some(span) = &mut span {
+            span.set("orders.id", event.order_id.to_string());
+            span.set("orders.event.id", event.id.clone());
+            span.set("orders.event.type", event.kind.as_str());
+            if !matches!(handled, Ok(Ok(()))) {
+                span.fail("the handler failed");
+            }
+        }
+        drop(span);
+        let Retry { reason, after } = match handled {
             Ok(Ok(())) => {
                 metrics::count_event(&config.reader, "applied");
                 return true;

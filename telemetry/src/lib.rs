@@ -1,9 +1,10 @@
-//! What every process reports about itself: metrics, log lines at a limited rate, and panics.
+//! What every process reports about itself: metrics, traces, log lines at a limited rate, and panics.
 //!
 //! This crate knows no order and no metric of another crate: each crate declares its own metrics.
 
 pub mod panics;
 pub mod recorder;
+pub mod trace;
 
 mod log_throttle;
 

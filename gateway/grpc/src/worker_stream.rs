@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal, WorkerName};
+use domain::{ErrorCode, LeaseToken, Order, OrderId, OrderMap, Principal, TraceContext, WorkerName};
 use futures_util::stream::BoxStream;
 use proto::v1::gateway_message::Message as Response;
 use proto::v1::worker_message::Message as Request;
@@ -258,7 +258,9 @@ impl Session {
         let mut large = Vec::new();
         for ((id, token), result) in leases.into_iter().zip(results) {
             match result {
-                Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
+                Ok(StartOutcome::Order { order, trace }) => {
+                    attempts.push(self.attempt(*order, token, trace));
+                }
                 Ok(StartOutcome::TooLarge(bytes)) => large.push((bytes, (id, token))),
                 Err(error) => refused.push(self.refusal(id, token, error)?),
             }
@@ -304,7 +306,9 @@ impl Session {
             let mut attempts = Vec::with_capacity(results.len());
             for ((id, token), result) in leases.into_iter().zip(results) {
                 match result {
-                    Ok(StartOutcome::Order(order)) => attempts.push(self.attempt(*order, token)),
+                    Ok(StartOutcome::Order { order, trace }) => {
+                        attempts.push(self.attempt(*order, token, trace));
+                    }
                     Ok(StartOutcome::TooLarge(_)) => refused.push(refuse((id, token), reason)),
                     Err(error) => {
                         let refusal = self.refusal(id, token, error);
@@ -320,10 +324,11 @@ impl Session {
         refused
     }
 
-    fn attempt(&self, order: Order, token: LeaseToken) -> v1::Attempt {
+    fn attempt(&self, order: Order, token: LeaseToken, trace: Option<TraceContext>) -> v1::Attempt {
         self.running().insert(order.id, Running { token, since: Some(Instant::now()) });
         self.count_running();
-        v1::Attempt { order: Some(order.into()), lease_token: token.to_string() }
+        let traceparent = trace.map(|trace| trace.to_string());
+        v1::Attempt { order: Some(order.into()), lease_token: token.to_string(), traceparent }
     }
 
     /// Returns the code for entries that can be sent again at once, if the worker supports it.

@@ -26,6 +26,7 @@ pub mod quota;
 pub mod streams;
 
 mod request_metrics;
+mod request_span;
 
 pub use self::config::Config;
 pub use self::hosts::Hosts;

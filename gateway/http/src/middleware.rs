@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -37,14 +37,17 @@ use super::origins::{self, Origins};
 use super::problem::Problem;
 use super::quota::LimitedCaller;
 use super::request_metrics::RequestMetrics;
+use super::request_span::{self, RequestIds};
 use super::{fallback, header_limits};
 use crate::Config;
-use telemetry::LogThrottle;
+use telemetry::{LogThrottle, trace};
 
 /// The header that identifies a request in responses and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of a request id of a client or a proxy, in characters.
 const MAX_REQUEST_ID: usize = 64;
+/// Time after which a request that changes something is logged as slow. Requests that read can wait on purpose.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Security headers for browsers. Pages add their own content security policy.
 const HEADERS: [(HeaderName, HeaderValue); 6] = [
@@ -99,6 +102,8 @@ struct RequestLayer {
     metrics: RequestMetrics,
     /// Combines the log lines of the many 503 responses during an outage.
     outage: LogThrottle,
+    /// Combines the log lines of slow requests.
+    slow: LogThrottle,
 }
 
 impl RequestLayer {
@@ -114,6 +119,7 @@ impl RequestLayer {
             trusted_proxies: limits.trusted_proxies.clone(),
             metrics: RequestMetrics::default(),
             outage: LogThrottle::default(),
+            slow: LogThrottle::default(),
         }
     }
 
@@ -130,6 +136,7 @@ impl RequestLayer {
         request.headers_mut().insert(REQUEST_ID, id.clone());
         let method = method_label(request.method());
         let path = request.extensions().get::<MatchedPath>().cloned();
+        let is_safe = request.method().is_safe();
         let span = tracing::debug_span!(
             "request",
             id = id.to_str().unwrap_or_default(),
@@ -141,10 +148,13 @@ impl RequestLayer {
             let mut response = work.await;
             let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
             let status = response.status();
+            let elapsed = started.elapsed();
             if status.is_server_error() {
-                self.log(&id, method, route, status, started);
+                self.log_failed(&id, method, route, &response, elapsed);
+            } else if !is_safe && elapsed > SLOW {
+                self.log_slow(&id, method, route, &response, elapsed);
             }
-            self.metrics.record(method, route, status, started.elapsed());
+            self.metrics.record(method, route, status, elapsed);
             let headers = response.headers_mut();
             headers.reserve(HEADERS.len() + 3);
             for (name, value) in HEADERS {
@@ -208,7 +218,7 @@ impl RequestLayer {
                     return Either::Right(ready(caller.finish(problem.into_response())).boxed());
                 }
                 let bound = credential.map(|credential| (self.auth.clone(), credential));
-                Either::Left(caught(route, request).map(move |response| {
+                Either::Left(caught(gate, route, request).map(move |response| {
                     let response = caller.finish(response);
                     match bound {
                         Some((auth, credential)) => bind_event_stream(&auth, response, credential),
@@ -228,7 +238,7 @@ impl RequestLayer {
                             if let Err(problem) = caller.charge() {
                                 return caller.finish(problem.into_response());
                             }
-                            let response = caller.finish(caught(&mut route, request).await);
+                            let response = caller.finish(caught(gate, &mut route, request).await);
                             match credential {
                                 Some(credential) => bind_event_stream(&auth, response, credential),
                                 None => response,
@@ -242,20 +252,73 @@ impl RequestLayer {
         }
     }
 
-    fn log(&self, id: &HeaderValue, method: &str, route: &str, status: StatusCode, started: Instant) {
+    fn log_failed(
+        &self,
+        id: &HeaderValue,
+        method: &str,
+        route: &str,
+        response: &Response,
+        elapsed: Duration,
+    ) {
+        let status = response.status();
         let more = if status == StatusCode::SERVICE_UNAVAILABLE { self.outage.allow() } else { Some(0) };
         if let Some(more) = more {
-            let (request_id, ms) = (id.to_str().unwrap_or_default(), started.elapsed().as_millis());
-            tracing::warn!(request_id, method, route, status = status.as_u16(), ms, more, "request failed");
+            let (request_id, ms) = (id.to_str().unwrap_or_default(), elapsed.as_millis());
+            let ids = response.extensions().get::<RequestIds>().cloned().unwrap_or_default();
+            let (tenant, trace_id) = (ids.tenant(), ids.trace_id());
+            tracing::warn!(
+                request_id,
+                tenant,
+                trace_id,
+                method,
+                route,
+                status = status.as_u16(),
+                ms,
+                more,
+                "request failed"
+            );
+        }
+    }
+
+    fn log_slow(&self, id: &HeaderValue, method: &str, route: &str, response: &Response, elapsed: Duration) {
+        if let Some(more) = self.slow.allow() {
+            let (request_id, ms) = (id.to_str().unwrap_or_default(), elapsed.as_millis());
+            let ids = response.extensions().get::<RequestIds>().cloned().unwrap_or_default();
+            let (tenant, trace_id) = (ids.tenant(), ids.trace_id());
+            let status = response.status().as_u16();
+            tracing::warn!(request_id, tenant, trace_id, method, route, status, ms, more, "slow request");
         }
     }
 }
 
 /// Returns the response of the route, or that of [`fallback::panicked`].
-fn caught(route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
-    AssertUnwindSafe(route.call(request)).catch_unwind().map(|outcome| match outcome {
+fn caught(gate: Gate, route: &mut Route, request: Request) -> impl Future<Output = Response> + Send + use<> {
+    let started = Instant::now();
+    let span = request_span::begin(gate, &request);
+    let ids = RequestIds::new(&request, span.as_ref());
+    let request_id = ids.trace().and_then(|_| request.headers().get(REQUEST_ID).cloned());
+    let answered = AssertUnwindSafe(route.call(request)).catch_unwind().map(|outcome| match outcome {
         Ok(Ok(response)) => response,
         Err(panic) => fallback::panicked(panic),
+    });
+    let answered = match ids.trace() {
+        None => Either::Left(answered),
+        Some(context) => {
+            let (tenant, trace_id) = (ids.tenant(), context.trace_id_text());
+            let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
+            let lines = tracing::info_span!("traced", request_id, tenant, trace_id);
+            Either::Right(trace::scope(context, answered.instrument(lines)))
+        }
+    };
+    answered.map(move |mut response| {
+        if let Some(span) = span {
+            request_span::end(span, &response);
+        }
+        // Only these have log lines.
+        if response.status().is_server_error() || started.elapsed() > SLOW {
+            response.extensions_mut().insert(ids);
+        }
+        response
     })
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
-use domain::{LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, WorkerName};
+use domain::{
+    LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, TraceContext, WorkerName,
+};
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -86,6 +88,9 @@ pub(super) struct OrderView {
     /// Worker of the latest attempt; null if it has stated no name.
     #[schema(required, value_type = Option<String>, example = "packer-2")]
     worker: Option<WorkerName>,
+    /// Request that created the order, as a W3C `traceparent`; null if its trace is not recorded.
+    #[schema(required, value_type = Option<String>, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    traceparent: Option<TraceContext>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     created_at: Timestamp,
@@ -138,6 +143,7 @@ impl OrderView {
             reason: order.reason.clone(),
             error_class: order.error_class.clone(),
             worker: order.worker.clone(),
+            traceparent: order.trace,
             created_at: order.created_at,
             updated_at: order.updated_at,
         }
@@ -200,6 +206,7 @@ impl OrderView {
         text.value(r#","reason":"#, &self.reason);
         text.value(r#","errorClass":"#, &self.error_class);
         text.value(r#","worker":"#, &self.worker);
+        text.value(r#","traceparent":"#, &self.traceparent);
         text.value(r#","createdAt":"#, &self.created_at);
         text.value(r#","updatedAt":"#, &self.updated_at);
         text.plain("}");
@@ -409,7 +416,7 @@ mod tests {
                 r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
                 r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
                 r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"waitsFor":"worker","nextAttemptAt":null,"reason":null,"errorClass":null,"#,
-                r#""worker":null,"createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
+                r#""worker":null,"traceparent":null,"createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
             )
         );
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::OrderEvent;
+use domain::{OrderEvent, TraceContext, WorkerName};
 
 /// Maximum number of lines of one class in a window. The others are counted and reported at its end.
 const LINES: u64 = 10;
@@ -31,13 +31,21 @@ struct Window {
 
 impl FailedOrderLog {
     /// Records a failed order.
-    pub(crate) fn record(&self, event: &OrderEvent, class: Option<&str>) {
+    pub(crate) fn record(
+        &self,
+        event: &OrderEvent,
+        class: Option<&str>,
+        worker: Option<&WorkerName>,
+        trace: Option<TraceContext>,
+    ) {
         let class = class.unwrap_or(domain::transition::CLASS_ERROR);
         let (label, logged) = self.count(class, Instant::now());
         metrics::counter!("orders_failed_total", "error_class" => label).increment(1);
         if logged {
-            let (order_id, attempt, reason) = (event.order_id, event.attempt, event.reason.as_deref());
-            tracing::warn!(%order_id, class, attempt, reason, "order failed");
+            let OrderEvent { order_id, tenant_id: tenant, attempt, .. } = event;
+            let (reason, worker) = (event.reason.as_deref(), worker.map(WorkerName::as_str));
+            let trace_id = trace.map(|trace| trace.trace_id_text());
+            tracing::warn!(%order_id, %tenant, worker, trace_id, class, attempt, reason, "order failed");
         }
     }
 

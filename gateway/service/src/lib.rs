@@ -35,6 +35,7 @@ mod queue_capacity;
 mod queue_shares;
 mod retention;
 mod service;
+mod spans;
 pub mod system;
 pub mod workers;
 

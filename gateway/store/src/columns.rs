@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use domain::transition::OrderState;
 use domain::{
-    Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp, WorkerName,
+    Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp, TraceContext,
 };
 
 use super::Error;
@@ -55,7 +55,7 @@ macro_rules! columns {
 
         /// Reads the order. Every error is about this row.
         pub(super) fn order(row: &OrderRow<'_>) -> Result<Order, Error> {
-            let LockedRow { id, state, tenant } = state(row)?;
+            let LockedRow { id, state, tenant, worker, trace } = state(row)?;
             let currency = currency(row)?;
             Ok(Order {
                 id,
@@ -66,6 +66,8 @@ macro_rules! columns {
                 failures: state.failures,
                 not_before: state.not_before,
                 updated_at: state.updated_at,
+                worker,
+                trace,
                 content: Content {
                     max_attempts: state.max_attempts,
                     process_after: state.process_after,
@@ -105,7 +107,8 @@ columns! {
     DispatchState "stage" Insert::Bound(|new| new.stage.name.into());
     DueAt "due_at" Insert::Bound(|new| new.stage.due_at.into());
     HeldUntil "held_until" Insert::Bound(|new| new.stage.held_until.into());
-    Worker "worker" Insert::Default => worker: worker;
+    Worker "worker" Insert::Default;
+    Trace "trace" Insert::Bound(|new| new.order.trace.map(|trace| trace.to_bytes().to_vec()).into());
     // The event before the latest one.
     PreviousStatus "previous_status" Insert::Default;
     PreviousAttempt "previous_attempt" Insert::Default;
@@ -133,6 +136,8 @@ pub(super) static STATE: Selection = Selection::new(&[
     Column::UpdatedAt,
     Column::DispatchState,
     Column::HeldUntil,
+    Column::Worker,
+    Column::Trace,
 ]);
 
 /// Only the id.
@@ -295,6 +300,8 @@ pub(super) fn state(row: &OrderRow<'_>) -> Result<LockedRow, Error> {
     Ok(LockedRow {
         id: row.id()?,
         tenant: row.tenant()?,
+        worker: rows::worker(row.get(Column::Worker)?),
+        trace: row.get::<Option<&[u8]>>(Column::Trace)?.and_then(TraceContext::from_bytes),
         state: OrderState {
             status,
             version,
@@ -325,10 +332,6 @@ fn currency(row: &OrderRow<'_>) -> Result<Currency, Error> {
 
 fn value<'r, T: FromColumn<'r>>(row: &OrderRow<'r>, column: Column, _: Currency) -> Result<T, Error> {
     row.get(column)
-}
-
-fn worker(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Option<WorkerName>, Error> {
-    Ok(rows::worker(row.get(column)?))
 }
 
 fn number(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<u64, Error> {
@@ -366,11 +369,17 @@ mod tests {
         for (file, later) in [
             (
                 include_str!("../../../migrations/mysql/0001_orders.sql"),
-                include_str!("../../../migrations/mysql/0005_operations.sql"),
+                [
+                    include_str!("../../../migrations/mysql/0005_operations.sql"),
+                    include_str!("../../../migrations/mysql/0006_traces.sql"),
+                ],
             ),
             (
                 include_str!("../../../migrations/sqlite/0001_orders.sql"),
-                include_str!("../../../migrations/sqlite/0005_operations.sql"),
+                [
+                    include_str!("../../../migrations/sqlite/0005_operations.sql"),
+                    include_str!("../../../migrations/sqlite/0006_traces.sql"),
+                ],
             ),
         ] {
             let table = file.split("CREATE TABLE orders (").nth(1).unwrap().split("\n)").next().unwrap();
@@ -380,7 +389,8 @@ mod tests {
                 .filter_map(|line| line.split_whitespace().next())
                 .filter(|word| word.starts_with(char::is_lowercase))
                 .collect();
-            let added = later.lines().filter_map(|line| line.strip_prefix("ALTER TABLE orders ADD COLUMN "));
+            let later = later.iter().flat_map(|file| file.lines());
+            let added = later.filter_map(|line| line.strip_prefix("ALTER TABLE orders ADD COLUMN "));
             stored.extend(added.filter_map(|column| column.split_whitespace().next()));
             let mut known: Vec<&str> = Column::ALL.iter().map(|column| column.name()).collect();
             stored.sort_unstable();

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use domain::{Content, IdempotencyKey, Order, OrderEvent, OrderId, Status, TenantId, Timestamp};
+use domain::{
+    Content, IdempotencyKey, Order, OrderEvent, OrderId, Status, TenantId, Timestamp, TraceContext,
+};
 
 /// An order that is about to be accepted, as it is directly after that.
 ///
@@ -61,7 +63,18 @@ impl Deref for NewOrder {
 impl NewOrder {
     /// Creates the order of a tenant with this id and content, accepted at this time.
     pub fn new(id: OrderId, tenant: TenantId, content: Content, created_at: Timestamp) -> Self {
-        Self(Arc::new(Order::pending(id, tenant, content, created_at)))
+        Self::traced(id, tenant, content, created_at, None)
+    }
+
+    /// As [`NewOrder::new`], in a trace.
+    pub fn traced(
+        id: OrderId,
+        tenant: TenantId,
+        content: Content,
+        created_at: Timestamp,
+        trace: Option<TraceContext>,
+    ) -> Self {
+        Self(Arc::new(Order { trace, ..Order::pending(id, tenant, content, created_at) }))
     }
 
     /// Returns the order, which all clones share.

@@ -128,6 +128,8 @@ impl Store {
             locked: LockedRow {
                 id: order.id,
                 tenant: order.tenant_id.clone(),
+                worker: None,
+                trace: order.trace,
                 state: OrderState {
                     status: Status::Pending,
                     version: 1,

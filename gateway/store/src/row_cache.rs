@@ -106,7 +106,13 @@ mod tests {
             updated_at: at,
         };
         CachedOrder {
-            locked: LockedRow { id: OrderId::from_bytes(id), tenant: domain::TenantId::default(), state },
+            locked: LockedRow {
+                id: OrderId::from_bytes(id),
+                tenant: domain::TenantId::default(),
+                state,
+                worker: None,
+                trace: None,
+            },
             order: None,
         }
     }

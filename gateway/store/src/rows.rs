@@ -1,7 +1,7 @@
 //! The meaning of stored values: states, line items, numbers and times.
 
 use domain::transition::OrderState;
-use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp, WorkerName};
+use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp, TraceContext, WorkerName};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -104,6 +104,10 @@ pub(super) struct LockedRow {
     pub(super) id: OrderId,
     pub(super) tenant: TenantId,
     pub(super) state: OrderState,
+    /// The worker of the latest attempt.
+    pub(super) worker: Option<WorkerName>,
+    /// The span that created the order.
+    pub(super) trace: Option<TraceContext>,
 }
 
 pub(super) fn line_items_to_json(lines: &[LineItem]) -> String {

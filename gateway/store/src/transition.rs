@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::transition::{Command, Decision, Refusal, Rules, decide};
-use domain::{Order, OrderEvent, OrderId, OrderMap, Status, Timestamp};
+use domain::{Order, OrderEvent, OrderId, OrderMap, Status, Timestamp, TraceContext, WorkerName};
 use rand::Rng;
 
 use self::lock::{Obstacles, lock, skipped_rows, wants_order};
@@ -41,6 +41,10 @@ pub enum CommandOutcome {
         error_class: Option<String>,
         /// Of a start: how long the order could have been started before. Of the end of an attempt: how long it took.
         elapsed: Option<Duration>,
+        /// The worker of the latest attempt, if it has stated a name.
+        worker: Option<WorkerName>,
+        /// The span that created the order, if its trace is recorded.
+        trace: Option<TraceContext>,
     },
     /// Nothing had to change: a lease was renewed, or the same command came before.
     Unchanged {
@@ -262,7 +266,14 @@ fn decide_command(
                 (Status::Processing, _) => Some(event.occurred_at.since(before.updated_at)),
                 _ => None,
             };
-            CommandOutcome::Changed { event, order: wanted(row), error_class, elapsed }
+            CommandOutcome::Changed {
+                event,
+                order: wanted(row),
+                error_class,
+                elapsed,
+                worker: row.locked.worker.clone(),
+                trace: row.locked.trace,
+            }
         }
         Decision::Renew(until) => {
             changes.renew(&mut row.locked, until);

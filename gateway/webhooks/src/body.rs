@@ -3,7 +3,7 @@
 //! A full body in the standard form has the bytes of the event in `GET /events`.
 
 use bytes::Bytes;
-use domain::{EndpointId, Timestamp, WebhookFormat, WebhookPayload};
+use domain::{EndpointId, Timestamp, TraceContext, WebhookFormat, WebhookPayload};
 use gateway_service::event_log::LogEvent;
 use gateway_store::WebhookEndpoint;
 use serde::Serialize;
@@ -26,6 +26,8 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
     /// Its media type.
     pub(crate) content_type: &'static str,
+    /// The request that created the order of an event, if its trace is recorded.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +48,9 @@ struct CloudEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     time: Timestamp,
+    /// The distributed tracing extension of CloudEvents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<TraceContext>,
     datacontenttype: &'static str,
     data: &'a RawValue,
 }
@@ -66,10 +71,10 @@ pub(crate) fn event(endpoint: &WebhookEndpoint, event: &LogEvent) -> Message {
         WebhookFormat::Standard => standard(&event.id, kind, event.occurred_at, data),
         WebhookFormat::CloudEvents => {
             let subject = Some(event.order_id.to_string());
-            cloud_event(endpoint, &event.id, kind, event.occurred_at, subject, data)
+            cloud_event(endpoint, (&event.id, kind, event.occurred_at), subject, event.trace, data)
         }
     };
-    message(endpoint, event.id.clone(), kind, body)
+    Message { trace: event.trace, ..message(endpoint, event.id.clone(), kind, body) }
 }
 
 /// Returns a message that only shows that the endpoint works.
@@ -115,7 +120,7 @@ pub(crate) fn stored_notice(
 fn with_data(endpoint: &WebhookEndpoint, id: String, kind: &str, time: Timestamp, data: &str) -> Message {
     let body = match endpoint.settings.format {
         WebhookFormat::Standard => standard(&id, kind, time, data),
-        WebhookFormat::CloudEvents => cloud_event(endpoint, &id, kind, time, None, data),
+        WebhookFormat::CloudEvents => cloud_event(endpoint, (&id, kind, time), None, None, data),
     };
     message(endpoint, id, kind, body)
 }
@@ -125,7 +130,7 @@ fn message(endpoint: &WebhookEndpoint, id: String, kind: &str, body: String) -> 
         WebhookFormat::Standard => JSON,
         WebhookFormat::CloudEvents => CLOUD_EVENTS,
     };
-    Message { id, kind: kind.to_owned(), body: body.into(), content_type }
+    Message { id, kind: kind.to_owned(), body: body.into(), content_type, trace: None }
 }
 
 /// The values are ids, types and times, which need no escapes.
@@ -135,16 +140,24 @@ fn standard(id: &str, kind: &str, time: Timestamp, data: &str) -> String {
 
 fn cloud_event(
     endpoint: &WebhookEndpoint,
-    id: &str,
-    kind: &str,
-    time: Timestamp,
+    (id, kind, time): (&str, &str, Timestamp),
     subject: Option<String>,
+    traceparent: Option<TraceContext>,
     data: &str,
 ) -> String {
     let Ok(data) = serde_json::from_str(data) else { return String::new() };
     let source = format!("/tenants/{}/orders", endpoint.tenant);
-    let event =
-        CloudEvent { specversion: "1.0", id, source, kind, subject, time, datacontenttype: JSON, data };
+    let event = CloudEvent {
+        specversion: "1.0",
+        id,
+        source,
+        kind,
+        subject,
+        time,
+        traceparent,
+        datacontenttype: JSON,
+        data,
+    };
     to_json(&event)
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use domain::{EndpointId, OrderId, Timestamp};
 use gateway_store::{Store, WebhookAttempt, WebhookEndpoint};
+use telemetry::trace::{self, Span, SpanKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use webhook::header::HeaderMap;
+use webhook::header::{HeaderMap, HeaderValue};
 use webhook::{Client, EndpointUrl, Outcome, OutcomeKind, Request};
 
 use crate::Config;
@@ -58,13 +59,20 @@ impl Target {
         let Some(secrets) = &self.secrets else {
             return refused("the gateway cannot decrypt the secrets of the endpoint");
         };
+        let mut span = trace::span(SpanKind::Client, "POST webhook", message.trace);
+        let mut headers = HeaderMap::new();
+        // Without export here, another process may record the trace.
+        let parent = span.as_ref().and_then(Span::context).or(message.trace);
+        if let Some(value) = parent.and_then(|parent| HeaderValue::try_from(parent.to_string()).ok()) {
+            headers.insert("traceparent", value);
+        }
         let request = Request {
             url,
             id: &message.id,
             timestamp_secs: u64::try_from(now.as_micros() / 1_000_000).unwrap_or_default(),
             secrets: &secrets.at(now),
             content_type: message.content_type,
-            headers: HeaderMap::new(),
+            headers,
             body: message.body.clone(),
             timeout: self.timeout,
         };
@@ -72,6 +80,19 @@ impl Target {
         metrics::counter!("orders_webhook_deliveries_total", "outcome" => outcome.kind.as_str()).increment(1);
         metrics::histogram!("orders_webhook_delivery_duration_seconds")
             .record(outcome.duration.as_secs_f64());
+        if let Some(span) = &mut span {
+            span.set("orders.message.id", message.id.clone());
+            span.set("orders.message.type", message.kind.clone());
+            span.set("http.request.method", "POST");
+            span.set("server.address", url.host().to_owned());
+            if let Some(status) = outcome.status {
+                span.set("http.response.status_code", i64::from(status));
+            }
+            if outcome.kind != OutcomeKind::Delivered {
+                span.set("error.type", outcome.kind.as_str());
+                span.fail(describe(&outcome));
+            }
+        }
         outcome
     }
 }

@@ -36,8 +36,11 @@ use std::time::Duration;
 
 use ::gateway::service::Setting;
 use clap::ArgMatches;
+use telemetry::trace::{self, TraceConfig};
 
-use crate::cli::{Cli, Command, Configured, EmailRoleArgs, FileSettings, SecretInFlag, secrets_in_flags};
+use crate::cli::{
+    Cli, Command, Configured, EmailRoleArgs, FileSettings, ProcessArgs, SecretInFlag, secrets_in_flags,
+};
 use crate::console;
 use crate::error::Error;
 use crate::log::{self, LogFormat};
@@ -45,6 +48,8 @@ use crate::output::set_color;
 
 /// Maximum time that threads in a system call can delay the end of the process.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time for the export of the last spans.
+const TRACES_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result<(), Error> {
@@ -52,16 +57,22 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
     set_color(cli.color);
     match cli.command {
         Command::Dev(args) => {
-            run_server(args.process.log.log_format, &given, dev::run(args, given.settings(Configured::Dev)))
+            let process = Process::new("orders", &args.process);
+            run_server(process, &given, dev::run(args, given.settings(Configured::Dev)))
         }
-        Command::Gateway(args) => run_server(
-            args.process.log.log_format,
-            &given,
-            gateway::run(args, given.settings(Configured::Gateway)),
-        ),
-        Command::Processor(args) => run_server(args.process.log.log_format, &given, processor::run(args)),
+        Command::Gateway(args) => {
+            let process = Process::new("orders-gateway", &args.process);
+            run_server(process, &given, gateway::run(args, given.settings(Configured::Gateway)))
+        }
+        Command::Processor(args) => {
+            let process = Process::new("orders-processor", &args.process);
+            run_server(process, &given, processor::run(args))
+        }
         Command::Email(EmailRoleArgs { command: Some(command), .. }) => email::run_command(&command),
-        Command::Email(args) => run_server(args.process.log.log_format, &given, email::run(args)),
+        Command::Email(args) => {
+            let process = Process::new("orders-email", &args.process);
+            run_server(process, &given, email::run(args))
+        }
         Command::Migrate(args) => run_on_runtime(migrate::run(args)),
         Command::Backup(args) => run_on_runtime(backup::run(args)),
         Command::Doctor(args) => run_on_runtime(doctor::run(args)),
@@ -110,13 +121,25 @@ impl Given<'_> {
     }
 }
 
-/// Starts the log of a process that runs until a signal comes, and runs it.
+/// How a process that runs until a signal comes reports about itself.
+struct Process {
+    log: LogFormat,
+    traces: Option<TraceConfig>,
+}
+
+impl Process {
+    fn new(service: &'static str, args: &ProcessArgs) -> Self {
+        Self { log: args.log.log_format, traces: args.traces.config(service) }
+    }
+}
+
+/// Starts the log and the traces of a process that runs until a signal comes, and runs it.
 fn run_server(
-    format: LogFormat,
+    process: Process,
     given: &Given<'_>,
     command: impl Future<Output = Result<(), Error>>,
 ) -> Result<(), Error> {
-    log::install(format)?;
+    log::install(process.log)?;
     for SecretInFlag { flag, variables } in
         secrets_in_flags(given.matches, |id| given.file.source(id).is_some())
     {
@@ -125,7 +148,17 @@ fn run_server(
             "other users of the machine can read the secret in this flag: use {variables}"
         );
     }
-    run_on_runtime(command)
+    run_on_runtime(async {
+        let traces = process.traces.map(|config| trace::install(&config)).transpose();
+        let traces = traces.map_err(|error| Error::usage(error.to_string()))?;
+        let result = command.await;
+        if let Some(traces) = traces {
+            let ended = tokio::task::spawn_blocking(|| traces.shutdown(TRACES_SHUTDOWN_TIMEOUT));
+            // It only logs.
+            let _ = ended.await;
+        }
+        result
+    })
 }
 
 fn run_on_runtime(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {

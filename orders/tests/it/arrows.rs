@@ -10,7 +10,7 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("proto", &["domain"]),
-    ("telemetry", &[]),
+    ("telemetry", &["domain"]),
     ("tls", &[]),
     // One request to a receiver, without any order.
     ("webhook", &["tls"]),
@@ -95,6 +95,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("test-certificates", &[]),
     // Signs tokens for tests.
     ("test-tokens", &[]),
+    // Receives traces of tests.
+    ("test-traces", &[]),
     // Compares docs/reference/limits.md with the code; only tests use it.
     ("limits-page", &[]),
 ];
@@ -107,6 +109,9 @@ const HOMES: &[(&str, &str, &str)] = &[
     ("deadpool-redis", "broker", "broker/src/redis"),
     ("async-graphql", "gateway-graphql", "gateway/graphql/src"),
     ("clap", "orders", "orders/src"),
+    ("opentelemetry", "telemetry", "telemetry/src/trace"),
+    ("opentelemetry_sdk", "telemetry", "telemetry/src/trace"),
+    ("opentelemetry-otlp", "telemetry", "telemetry/src/trace"),
     ("lettre", "subscriber-email", "subscriber/email/src"),
 ];
 

@@ -20,6 +20,7 @@
 //! | `email` | e-mail to an SMTP server |
 //! | `secret_files` | secrets in files that change while the program runs |
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
+//! | `traces` | the traces of orders, in a receiver of OTLP and in Jaeger |
 //! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
@@ -71,5 +72,6 @@ mod third_party_worker;
 mod tls;
 mod tls_servers;
 mod tokens;
+mod traces;
 mod unavailable_servers;
 mod webhook_commands;

@@ -22,7 +22,7 @@
 //!
 //! `Idempotency-Key: <orderId>` is the same for all attempts of the order, because another attempt follows one whose
 //! response was lost. A receiver that must not process an order twice stores the key. `Orders-Attempt: <number>`
-//! distinguishes the attempts.
+//! distinguishes the attempts. If the trace of the order is recorded, `traceparent` is the span of the attempt.
 //!
 //! # The signature
 //!
@@ -165,6 +165,9 @@ impl Webhook {
         headers.insert("orders-attempt", HeaderValue::from(attempt.number()));
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert("idempotency-key", id);
+        }
+        if let Some(Ok(span)) = attempt.trace.map(|trace| HeaderValue::try_from(trace.to_string())) {
+            headers.insert("traceparent", span);
         }
         let request = Request {
             url: &url,

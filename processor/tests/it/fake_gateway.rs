@@ -232,6 +232,7 @@ impl GatewayState {
                             started.attempts.push(v1::Attempt {
                                 order: Some(order.clone().into()),
                                 lease_token: lease.lease_token,
+                                traceparent: None,
                             });
                         }
                         Some(_) => started.refused.push(refused(lease, ErrorCode::AlreadyStarted)),

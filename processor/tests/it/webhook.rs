@@ -22,7 +22,7 @@ fn is_signed(request: &Request, secret: &Secret) -> bool {
 
 fn attempt() -> Attempt {
     let order = domain::Order { attempt: 3, status: Status::Processing, ..order() };
-    Attempt { order, lease: LeaseToken::random() }
+    Attempt { order, lease: LeaseToken::random(), trace: None }
 }
 
 /// Returns the outcome of one response, with its body in the reason.
@@ -40,9 +40,11 @@ async fn outcome_showing(responses: bool, answer: ResponseTemplate) -> Outcome {
 #[tokio::test]
 async fn request_and_signature_match_the_documentation() {
     let server = MockServer::start().await;
-    let attempt = attempt();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let attempt = Attempt { trace: trace.parse().ok(), ..attempt() };
     Mock::given(method("POST"))
         .and(path("/orders"))
+        .and(header("traceparent", trace))
         .and(header("Content-Type", "application/json"))
         .and(header("Idempotency-Key", attempt.order.id.to_string().as_str()))
         .and(header("Orders-Attempt", "3"))

@@ -180,6 +180,11 @@ impl Order {
         self.0.worker.as_ref().map(WorkerName::as_str)
     }
 
+    /// Request that created the order, as a W3C `traceparent`; null if its trace is not recorded.
+    async fn traceparent(&self) -> Option<String> {
+        self.0.trace.map(|trace| trace.to_string())
+    }
+
     /// Time of creation.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.created_at)

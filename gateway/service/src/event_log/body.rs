@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use domain::{Content, EventType, Money, Order, OrderEvent, Priority, Timestamp};
+use domain::{Content, EventType, Money, Order, OrderEvent, Priority, Timestamp, TraceContext};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -19,6 +19,9 @@ pub(super) struct Body {
 struct Data<'a> {
     #[serde(flatten)]
     event: &'a OrderEvent,
+    /// The request that created the order; absent if its trace is not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<TraceContext>,
     /// Null if the order was removed.
     order: Option<OrderContent<'a>>,
 }
@@ -69,7 +72,14 @@ pub(super) fn body(id: &str, event: &OrderEvent, order: Option<&Order>) -> Body 
     let mut json = format!(r#"{{"id":"{id}","type":"{kind}","timestamp":"{}","data":"#, event.occurred_at);
     let data_start = json.len();
     // A struct of strings and numbers can always be serialised.
-    json.push_str(&serde_json::to_string(&Data { event, order: order.map(content) }).unwrap_or_default());
+    json.push_str(
+        &serde_json::to_string(&Data {
+            event,
+            traceparent: order.and_then(|order| order.trace),
+            order: order.map(content),
+        })
+        .unwrap_or_default(),
+    );
     json.push('}');
     Body { json, data_start }
 }
@@ -137,5 +147,9 @@ mod tests {
         let json = |order| body(&event_id(&event), &event, order).json;
         assert_eq!(json(Some(&order)), format!("{start}{content}}}}}"));
         assert_eq!(json(None), format!("{start}null}}}}"));
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let traced = Order { trace: trace.parse().ok(), ..order.clone() };
+        let start = start.replace(r#""order":"#, &format!(r#""traceparent":"{trace}","order":"#));
+        assert_eq!(json(Some(&traced)), format!("{start}{content}}}}}"));
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::{Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope, Timestamp};
+use domain::{
+    Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope, Timestamp, TraceContext,
+};
 use futures_util::stream::{self, Stream};
 use gateway_store::{LogPage, LoggedEvent};
 use tokio::sync::watch;
@@ -58,6 +60,8 @@ pub struct LogEvent {
     pub sequence: u32,
     /// The time of the change, by the clock of the database.
     pub occurred_at: Timestamp,
+    /// The request that created the order, if its trace is recorded.
+    pub trace: Option<TraceContext>,
     /// The event with the content of its order, as JSON: the same bytes on every API.
     pub json: String,
     data_start: usize,
@@ -319,7 +323,8 @@ fn log_event(event: &OrderEvent, order: Option<&Order>, cursor: EventCursor) -> 
     let id = event_id(event);
     let Body { json, data_start } = body(&id, event, order);
     let (order_id, sequence, occurred_at) = (event.order_id, event.sequence, event.occurred_at);
-    LogEvent { cursor, id, kind: EventType::of(event), order_id, sequence, occurred_at, json, data_start }
+    let (kind, trace) = (EventType::of(event), order.and_then(|order| order.trace));
+    LogEvent { cursor, id, kind, order_id, sequence, occurred_at, trace, json, data_start }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Order, OrderId};
+use domain::{Order, OrderId, TraceContext};
 use gateway_store::CommandOutcome;
 
 use crate::error::Error;
@@ -26,7 +26,12 @@ pub(super) fn expect_order(id: OrderId, applied: CommandOutcome) -> Result<Order
 #[derive(Debug)]
 pub enum StartOutcome {
     /// The order was started.
-    Order(Box<Order>),
+    Order {
+        /// The order.
+        order: Box<Order>,
+        /// The span of its start, if its trace is recorded.
+        trace: Option<TraceContext>,
+    },
     /// The order was not started, because it has this number of bytes, which exceeds the limit.
     TooLarge(usize),
 }
@@ -35,7 +40,14 @@ pub enum StartOutcome {
 pub(super) fn expect_started(id: OrderId, applied: CommandOutcome) -> Result<StartOutcome, Error> {
     match applied {
         CommandOutcome::TooLarge(bytes) => Ok(StartOutcome::TooLarge(bytes)),
-        applied => expect_order(id, applied).map(|order| StartOutcome::Order(Box::new(order))),
+        applied => {
+            let started = match &applied {
+                CommandOutcome::Changed { trace, .. } => *trace,
+                _ => None,
+            };
+            let order = expect_order(id, applied)?;
+            Ok(StartOutcome::Order { trace: started.or(order.trace), order: Box::new(order) })
+        }
     }
 }
 

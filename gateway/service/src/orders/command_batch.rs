@@ -17,8 +17,10 @@ use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::publisher::Publisher;
 use crate::signals::Signals;
+use crate::spans;
 use gateway_store::{Cause, CommandOutcome, Error as StoreError, Outage, Probe, Store, Unreadable};
 use telemetry::panics::{self, Panicked};
+use telemetry::trace;
 
 /// Maximum time of halving a batch that exceeds its deadline.
 ///
@@ -36,19 +38,28 @@ pub(super) async fn flush_commands(
 ) -> Vec<Result<CommandOutcome, Error>> {
     metrics::counter!("orders_batches_total", "kind" => "command").increment(1);
     metrics::counter!("orders_batch_entries_total", "kind" => "command").increment(commands.len() as u64);
-    let results = apply_and_park(&store, rules, commands).await;
+    let began = trace::now();
+    let mut results = apply_and_park(&store, rules, commands).await;
+    if let Some(began) = began {
+        spans::record_changes(began, &mut results);
+    }
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
         direct_enqueue.health.record_write(Err(error));
     }
     let (mut events, mut times) = (Vec::new(), Vec::new());
     for applied in results.iter().flatten() {
-        if let CommandOutcome::Changed { event, order, error_class, elapsed } = applied {
+        if let CommandOutcome::Changed { event, order, error_class, elapsed, worker, trace } = applied {
             attempt_metrics::record(event, order.as_deref(), *elapsed);
             times.push(*elapsed);
             match event.status {
                 Status::Processing => direct_enqueue.wake.started(),
                 Status::Pending => direct_enqueue.wake.due(),
-                Status::Failed => direct_enqueue.health.failed_orders().record(event, error_class.as_deref()),
+                Status::Failed => direct_enqueue.health.failed_orders().record(
+                    event,
+                    error_class.as_deref(),
+                    worker.as_ref(),
+                    *trace,
+                ),
                 Status::Completed | Status::Cancelled => {}
             }
             events.push(event.clone());

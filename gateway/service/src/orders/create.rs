@@ -13,6 +13,7 @@ use gateway_store::{
     unreadable_hash,
 };
 use telemetry::panics::{self, Panicked};
+use telemetry::trace;
 
 /// Maximum number of attempts of a create whose key belongs to removed orders.
 const KEY_TRIES: u32 = 2;
@@ -147,11 +148,12 @@ impl Orders {
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
+        let trace = trace::current();
         let ids = self.keys.bulk_ids(OrderId::first_of_batch(created_at, contents.len()), contents.len());
         let orders = ids
             .into_iter()
             .zip(contents)
-            .map(|(id, content)| NewOrder::new(id, principal.tenant.clone(), content, created_at));
+            .map(|(id, content)| NewOrder::traced(id, principal.tenant.clone(), content, created_at, trace));
         let creation = CreateRequest { orders: orders.collect(), idempotency };
         let (first, count) = (creation.id(), creation.orders.len());
         for _ in 0..KEY_TRIES {

@@ -12,6 +12,8 @@ use crate::error::Error;
 use crate::group_commit::FlushAttempt;
 use crate::publisher::Publisher;
 use crate::signals::Signals;
+use crate::spans;
+use telemetry::trace;
 
 /// Writes a batch of creates, and reports the new orders to dispatch, subscribers and metrics.
 pub(super) async fn flush_creates(
@@ -22,6 +24,7 @@ pub(super) async fn flush_creates(
     creations: Arc<[CreateRequest]>,
     attempt: FlushAttempt,
 ) -> Vec<Result<InsertOutcome, Error>> {
+    let began = trace::now();
     let mut permit = if attempt == FlushAttempt::First { direct_enqueue.reserve(&creations) } else { None };
     let inserted = match (&permit, attempt) {
         (Some(_), _) => {
@@ -56,6 +59,9 @@ pub(super) async fn flush_creates(
     match permit {
         Some(permit) => permit.push(new()),
         None => direct_enqueue.wake.due(),
+    }
+    if let Some(began) = began {
+        spans::record_insert(began, new());
     }
     let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
     metrics::counter!("orders_created_total").increment(events.len() as u64);

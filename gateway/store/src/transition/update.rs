@@ -161,6 +161,9 @@ impl Changes {
             process_after: state.process_after,
             updated_at: at,
         };
+        if change.status == Status::Processing {
+            locked.worker.clone_from(&event.worker);
+        }
         self.groups.entry(update).or_default().push(locked.id);
         event
     }

@@ -112,8 +112,13 @@ mod tests {
     use super::*;
 
     fn item(order: u8, position: u64) -> Item {
-        let message =
-            Message { id: position.to_string(), kind: String::new(), body: "123".into(), content_type: "" };
+        let message = Message {
+            id: position.to_string(),
+            kind: String::new(),
+            body: "123".into(),
+            content_type: "",
+            trace: None,
+        };
         let order = OrderId::from_bytes([order; 16]);
         Item { source: Source::Live, order, sequence: 1, position, message }
     }

@@ -135,6 +135,7 @@ async fn stored_message(
                 kind: "order.*".to_owned(),
                 body: bytes::Bytes::new(),
                 content_type: "application/json",
+                trace: None,
             };
             let outcome = Outcome {
                 kind: OutcomeKind::Rejected,

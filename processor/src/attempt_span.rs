@@ -1,0 +1,65 @@
+//! What is reported about the run of a handler: the ids in its log lines, and its span.
+
+use std::future::Future;
+
+use domain::Outcome;
+use futures_util::FutureExt;
+use futures_util::future::Either;
+use telemetry::trace::{self, Span, SpanKind};
+use tracing::Instrument;
+
+use crate::handler::Attempt;
+
+/// Runs a handler whose log lines contain the ids of the attempt. If the trace of the order is recorded, the run is a span
+/// in it, and the context of what the handler calls.
+pub(crate) fn observed<F, R>(
+    mut attempt: Attempt,
+    worker: &str,
+    run: R,
+) -> impl Future<Output = Option<Outcome>> + use<F, R>
+where
+    F: Future<Output = Option<Outcome>>,
+    R: FnOnce(Attempt) -> F,
+{
+    let span = trace::span(SpanKind::Consumer, "process order", attempt.trace).map(|mut span| {
+        span.set("orders.id", attempt.order.id.to_string());
+        span.set("orders.attempt", i64::from(attempt.number()));
+        span.set("orders.worker", worker.to_owned());
+        span
+    });
+    attempt.trace = span.as_ref().and_then(Span::context).or(attempt.trace);
+    let trace_id = attempt.trace.map(|trace| trace.trace_id_text());
+    let lines = tracing::info_span!(
+        "attempt",
+        order_id = %attempt.order.id,
+        attempt = attempt.number(),
+        worker,
+        trace_id,
+    );
+    let context = span.as_ref().and_then(Span::context);
+    let work = run(attempt).instrument(lines);
+    match context {
+        None => Either::Left(work),
+        Some(context) => Either::Right(trace::scope(context, work).map(move |outcome| {
+            finish(span, outcome.as_ref());
+            outcome
+        })),
+    }
+}
+
+/// Ends the span with the outcome; `None` if it was not needed.
+fn finish(span: Option<Span>, outcome: Option<&Outcome>) {
+    let Some(mut span) = span else { return };
+    let (word, failure) = match outcome {
+        None => ("abandoned", None),
+        Some(Outcome::Completed) => ("completed", None),
+        Some(Outcome::Released) => ("released", None),
+        Some(Outcome::Retry { reason, class, .. }) => ("retry", Some((reason, class))),
+        Some(Outcome::Failed { reason, class }) => ("failed", Some((reason, class))),
+    };
+    span.set("orders.outcome", word);
+    if let Some((reason, class)) = failure {
+        span.set("error.type", class.clone().unwrap_or_else(|| "error".to_owned()));
+        span.fail(reason.clone());
+    }
+}
