@@ -61,8 +61,16 @@ fn with_files<S: Clone + Send + Sync + 'static>(router: Router<S>, developer_too
     let router = router
         .merge(assets::route(developer_tools))
         .route("/guide", get(|| async { Redirect::permanent("/guide/") }))
-        .route("/guide/", get(|headers: HeaderMap| guide(Path("index.html".to_owned()), headers)))
-        .route("/guide/{*path}", get(guide));
+        .route(
+            "/guide/",
+            get(move |headers: HeaderMap| async move { guide("index.html", developer_tools, &headers) }),
+        )
+        .route(
+            "/guide/{*path}",
+            get(move |Path(path): Path<String>, headers: HeaderMap| async move {
+                guide(&path, developer_tools, &headers)
+            }),
+        );
     let is_shown = |name: &str| name != PROBLEMS && (developer_tools || !DEVELOPER_TOOLS.contains(&name));
     let names = Web::iter().filter_map(|path| path.strip_suffix(".html").map(str::to_owned));
     names.filter(|name| !name.starts_with(GUIDE) && is_shown(name)).fold(router, |router, name| {
@@ -86,11 +94,16 @@ fn paths(name: &str) -> Vec<String> {
 }
 
 /// Returns the HTML of a page at a path.
-///
-/// Its addresses are relative, so that a proxy can serve all pages below a path.
 pub(crate) fn html(name: &str, path: &str, developer_tools: bool) -> String {
     let file = Web::get(&format!("{name}.html"));
     let source = file.map(|file| String::from_utf8_lossy(&file.data).into_owned()).unwrap_or_default();
+    complete(&source, path, developer_tools)
+}
+
+/// Completes the HTML of a page at a path.
+///
+/// Its addresses are relative, so that a proxy can serve all pages below a path.
+fn complete(source: &str, path: &str, developer_tools: bool) -> String {
     let up = "../".repeat(path.matches('/').count().saturating_sub(1));
     let folder = format!("{up}{}", assets::folder());
     let entry =
@@ -106,14 +119,30 @@ pub(crate) fn html(name: &str, path: &str, developer_tools: bool) -> String {
 }
 
 /// Returns a file of the guide. Its pages link to each other by relative paths that end in `.html`.
-async fn guide(Path(path): Path<String>, headers: HeaderMap) -> Response {
+fn guide(path: &str, developer_tools: bool, headers: &HeaderMap) -> Response {
     let path = format!("{GUIDE}{path}");
     let Some((media_type, file)) = media_type(&path).zip(Web::get(&path)) else {
         return nothing_at(&format!("/{path}")).into_response();
     };
-    let etag = etag(&file.metadata.sha256_hash());
-    Page { bytes: file.data.into_owned().into(), media_type, policy: GUIDE_POLICY, is_indexed: true, etag }
-        .answer(&headers)
+    let (bytes, hash): (Bytes, _) = match path.ends_with(".html") {
+        true => {
+            let page = with_header(&file.data, &format!("/{path}"), developer_tools);
+            let hash = Sha256::digest(&page).into();
+            (page, hash)
+        }
+        false => (file.data.into_owned().into(), file.metadata.sha256_hash()),
+    };
+    let etag = etag(&hash);
+    Page { bytes, media_type, policy: GUIDE_POLICY, is_indexed: true, etag }.answer(headers)
+}
+
+/// Completes the part of a page of the guide that is of the template. What the documents contain stays as it is.
+fn with_header(page: &[u8], path: &str, developer_tools: bool) -> Bytes {
+    let page = String::from_utf8_lossy(page);
+    match page.split_once("</header>") {
+        Some((head, rest)) => format!("{}</header>{rest}", complete(head, path, developer_tools)).into(),
+        None => page.into_owned().into(),
+    }
 }
 
 /// One page, or a file of the guide, with its headers.
@@ -219,7 +248,8 @@ mod tests {
             let packed = path.ends_with(".gz").then_some(("accept-encoding", "gzip"));
             let response = ask(Method::GET, &format!("/{url}"), packed.as_slice()).await;
             assert_eq!(response.status(), if served { 200 } else { 404 }, "{path}");
-            if served && !is_page {
+            // Pages are completed.
+            if served && !path.ends_with(".html") {
                 let expected = std::fs::read(web().join(&path)).unwrap();
                 assert!(body(response).await == expected, "{path} is not the file of the folder");
             }
@@ -237,6 +267,23 @@ mod tests {
         for path in ["/guide/nothing.html", "/guide/../index.html", "/guide/%2e%2e/index.html"] {
             assert_eq!(ask(Method::GET, path, &[]).await.status(), 404, "{path}");
         }
+    }
+
+    #[test]
+    fn pages_of_the_guide_get_the_header_of_the_other_pages() {
+        let source = "<html data-tools=\"@tools\"><link href=\"@assets/header.css\"><script type=\"module\" \
+             src=\"@assets/app/static_header.js\"></script>@modules<header><a href=\"@root/\"></a></header>\
+             <main>user@root/ of @tools</main>";
+        let page = with_header(source.as_bytes(), "/guide/start/tutorial.html", false);
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        let folder = format!("../../{}", assets::folder());
+        assert!(page.contains("data-tools=\"false\"") && page.contains("<a href=\"../../\">"), "{page}");
+        assert!(page.contains(&format!("href=\"{folder}header.css\"")), "{page}");
+        assert!(
+            page.contains(&format!("<link rel=\"modulepreload\" href=\"{folder}app/icons.js\">")),
+            "{page}"
+        );
+        assert!(page.ends_with("<main>user@root/ of @tools</main>"), "{page}");
     }
 
     #[test]

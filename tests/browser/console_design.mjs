@@ -71,6 +71,25 @@ export const consoleDesign = {
     }
     await page.getByRole('link', { name: 'Console' }).first().click();
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    // These have their own styles, and take the theme over.
+    const isDark = () => page.evaluate(() => matchMedia('(prefers-color-scheme: dark)').matches || document.documentElement.matches('.coal') || document.body.matches('.graphiql-dark'));
+    for (const [path, shown, current, kind, theme] of [
+      ['docs', '.operation', 'API', 'page'], ['problems', 'dl', 'API', 'true'], ['console/orders', '.orders', 'Console', 'true'], ['console', '.tiles', 'Console', 'page'], ['', '.rows, .empty', 'Home', 'page'],
+      ['guide/', 'main h1', 'Guide', 'page', isDark], ['guide/operate/console.html', 'main h1', 'Guide', 'true', isDark],
+      ['graphiql', '.graphiql-container', 'GraphiQL', 'page', isDark], ['playground', '.graphiql-wrapper', 'GraphiQL', 'true'],
+    ]) {
+      await page.goto(new URL(path, url).href);
+      await page.locator(shown).first().waitFor();
+      if (path.startsWith('guide') && (await page.locator('#header').count()) === 0) continue; // web/guide is older than its template.
+      const place = page.getByRole('navigation', { name: 'Pages', exact: true });
+      await place.waitFor();
+      const marked = await place.locator('[aria-current]').evaluateAll((all) => all.map((each) => [each.textContent, each.getAttribute('aria-current')]));
+      assert.deepEqual(marked, [[current, kind]], path);
+      const { x, y, height } = await page.locator('#header').boundingBox();
+      assert.deepEqual([x, y], [0, 0], path);
+      assert.ok(height >= 40 && height <= 54, `${path}: ${height} px`);
+      if (theme) await eventually(`${path} is dark`, theme);
+    }
     assert.deepEqual(page.trouble.filter((line) => !/status of 404/.test(line)), []);
     return undefined;
   },
@@ -116,8 +135,14 @@ export const consoleDesign = {
     await page.getByText('Waits for its time').waitFor();
     await page.reload();
     await page.getByText('Waits for its time').waitFor();
-    const links = await page.locator('.header a').evaluateAll((all) => all.map(({ pathname }) => pathname));
+    const links = await page.locator('.site-header a').evaluateAll((all) => all.map(({ pathname }) => pathname));
     assert.ok(links.every((path) => path.startsWith('/shop/')), links.join());
+    for (const [path, shown] of [['guide/operate/console.html', 'main h1'], ['graphiql', '.graphiql-container'], ['problems', 'dl'], ['docs', '.operation']]) {
+      await page.goto(new URL(`shop/${path}`, url).href);
+      await page.locator(shown).first().waitFor();
+      const all = await page.locator('.site-header a').evaluateAll((found) => found.map(({ pathname }) => pathname));
+      assert.ok(all.every((each) => each.startsWith('/shop/')), `${path}: ${all.join()}`);
+    }
     return undefined;
   },
 };

@@ -14,11 +14,14 @@ const SITES = [
   ...(hasTools ? [['docs', 'API'], ['graphiql', 'GraphiQL']] : []),
 ];
 
-/** The content of the header. `current` is the path of the page; the children are at its end. */
+/** Whether this page is the one at a path, and not one below it or beside it. */
+const isHere = (path) => at(path) === location.origin + location.pathname;
+
+/** The content of the header. `current` is the path of the link that the page belongs to; the children are at its end. */
 export const Header = ({ current, redraw, children }) => html`
   <a class="brand" href=${at('')}><img src=${asset('icon.svg')} alt="" width="26" height="26" /><b>Orders</b></a>
   <nav class="sites" aria-label="Pages">${SITES.map(([path, name]) => html`
-    <a key=${path} href=${at(path)} aria-current=${path === current ? 'page' : undefined}>${name}</a>`)}</nav>
+    <a key=${path} href=${at(path)} aria-current=${path !== current ? undefined : isHere(path) ? 'page' : 'true'}>${name}</a>`)}</nav>
   <div class="account">${children}<${Theme} redraw=${redraw} /></div>`;
 
 const THEMES = { system: ['system_theme', 'Theme: as the system'], light: ['light', 'Theme: light'], dark: ['dark', 'Theme: dark'] };
