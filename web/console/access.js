@@ -67,8 +67,8 @@ function Audit() {
   const { entries, older } = access;
   if (!entries) return access.error ? null : html`<${Loading} what="the audit log" />`;
   if (entries.length === 0) return html`<div class="card none-left"><p><b>The audit log is empty.</b></p><p class="muted">Pauses, keys, webhooks and commands of operators are written here.</p></div>`;
-  return html`<div class="table-wrap" tabindex="0" role="region" aria-label="Audit log"><table class="table"><thead><tr><th>Time</th><th>Who</th><th>Action</th><th>Object</th><th class="c-wide">Detail</th><th class="c-wide">Request</th></tr></thead>
-    <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${When} at=${entry.at} /></td><td>${entry.actor}</td><td><code>${entry.action}</code></td><td>${entry.target}</td><td class="c-wide wrap">${entry.detail ?? ''}</td><td class="c-wide"><code>${entry.requestId ?? ''}</code></td></tr>`)}</tbody></table></div>
+  return html`<div class="table-wrap" tabindex="0" role="region" aria-label="Audit log"><table class="table"><thead><tr><th>Time</th><th>Who</th><th>Action</th><th>Object</th><th class="c-wide">Detail</th><th class="c-wide c-wider">Request</th></tr></thead>
+    <tbody>${entries.map((entry) => html`<tr key=${entry.id}><td><${When} at=${entry.at} /></td><td>${entry.actor}</td><td><code>${entry.action}</code></td><td>${entry.target}</td><td class="c-wide wrap">${entry.detail ?? ''}</td><td class="c-wide c-wider"><code>${entry.requestId ?? ''}</code></td></tr>`)}</tbody></table></div>
     ${older && html`<nav class="pager"><span></span><span class="muted">${count(entries.length)} entries</span><button type="button" class="small" onClick=${readOlder}>Older</button></nav>`}`;
 }
 

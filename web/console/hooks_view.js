@@ -5,6 +5,7 @@ import { HookDetail } from './hook_detail.js';
 import { NewHook } from './hook_form.js';
 import { HookList } from './hook_list.js';
 import { ask, hooks, openHook, refresh } from './hooks.js';
+import { Head } from './parts.js';
 import { wide } from '../app/screen.js';
 import { go, route } from './router.js';
 
@@ -28,8 +29,8 @@ export function drawn() {
 }
 
 export const HooksView = () => html`
-  <section class="view-main" aria-label="Webhooks">
-    <h1 class="unseen" id="view-title" tabindex="-1">Webhooks</h1>
+  <section class="view-main" aria-labelledby="view-title">
+    <${Head} title="Webhooks" />
     <div class="columns webhooks"><div class="left" inert=${Boolean(hooks.open) && !wide.matches}><${NewHook} /><${HookList} /></div><${HookDetail} /></div>
   </section>`;
 

@@ -119,9 +119,9 @@ function Actions({ order: each }) {
   return html`
     <p class="actions">
       ${kind && html`<button type="button" class=${ACTIONS[kind].tone} onClick=${() => { order.action = { kind }; changed(); }}>${ACTIONS[kind].button}…</button>`}
-      <button type="button" class="quiet small" onClick=${() => copy(each.id, 'Id')}><${Icon} name="copy" /> Id</button>
+      <span><button type="button" class="quiet small" onClick=${() => copy(each.id, 'Id')}><${Icon} name="copy" /> Id</button>
       <button type="button" class="quiet small" onClick=${() => copy(new URL(href(`orders/${each.id}`), location.href).href, 'Link')}><${Icon} name="copy" /> Link</button>
-      <button type="button" class="quiet small" onClick=${() => copy(curl, 'Command')}><${Icon} name="copy" /> curl</button>
+      <button type="button" class="quiet small" onClick=${() => copy(curl, 'Command')}><${Icon} name="copy" /> curl</button></span>
     </p>
     ${action?.error && html`<p class="error" role="alert">${sentence(action.error)}</p>`}`;
 }

@@ -34,7 +34,7 @@ export const OrdersView = () => html`
       <${Search} /><${Views} />
       ${list.error && html`<${Failure} error=${list.error} />`}
       <${Bulk} />
-      <${Table} />
+      ${!(list.error && list.rows?.length === 0) && html`<${Table} />`}
       <${Pager} />
     </section>
     ${route.id && html`<${OrderPanel} close=${pathOf(null)} />`}

@@ -26,8 +26,14 @@ export function seconds(value) {
   if (value < 1) return `${Math.round(value * 1_000)} ms`;
   if (value < 10) return `${value.toFixed(1)} s`;
   if (value < 60) return `${Math.round(value)} s`;
-  if (value < 3_600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  return `${Math.floor(value / 3_600)} h ${Math.round((value % 3_600) / 60)} min`;
+  return value < 3_600 ? two(value, 60, 'min', 1, 's') : two(value, 3_600, 'h', 60, 'min');
+}
+
+/** A length of time in two units; a second part of 0 is left out. */
+function two(value, large, name, small, smallName) {
+  const all = Math.round(value / small);
+  const [whole, rest] = [Math.floor((all * small) / large), Math.round(((all * small) % large) / small)];
+  return rest === 0 ? `${whole} ${name}` : `${whole} ${name} ${rest} ${smallName}`;
 }
 
 export const amount = (order) => money(order.total, order.currency);

@@ -53,18 +53,18 @@ export function parse(text, now = Date.now()) {
   for (const { key, operator, value, raw } of terms(text)) {
     if (!key) bare.push(value);
     else if (key === 'total') {
-      if (!/^\d+(\.\d+)?$/.test(value)) problem ??= `${raw} needs a number, such as total>100`;
+      if (!/^\d+(\.\d+)?$/.test(value)) problem ??= `The term ${raw} needs a number, such as total>100`;
       if (operator.startsWith('<')) params.totalTo = value;
       else if (operator.startsWith('>')) params.totalFrom = value;
       else Object.assign(params, { totalFrom: value, totalTo: value });
     } else if (key === 'since' || key === 'before') {
       const time = moment(value, now);
-      if (!time) problem ??= `${raw} needs a length of time or a date, such as ${key}:1h or ${key}:2026-01-31`;
+      if (!time) problem ??= `The term ${raw} needs a length of time or a date, such as ${key}:1h or ${key}:2026-01-31`;
       params[QUALIFIERS[key].param] = time;
     } else {
       const known = QUALIFIERS[key].values;
       const wrong = known && value.split(',').find((each) => !known.includes(each));
-      if (wrong !== undefined && wrong !== false && known) problem ??= `${key}: is one of ${known.join(', ')}`;
+      if (wrong !== undefined && wrong !== false && known) problem ??= `The value of ${key}: is one of ${known.join(', ')}`;
       params[QUALIFIERS[key].param] = value;
     }
   }
