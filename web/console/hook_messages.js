@@ -12,7 +12,7 @@ const MessageId = ({ id }) => (isOfOrder(id)
   ? html`<a href=${href(`orders/${id.slice(0, 36)}`)}><code>${id}</code></a>` : html`<code>${id}</code>`);
 
 const Again = ({ id, what }) => isOfOrder(id) && html`
-  <button type="button" class="quiet small" aria-label="Send ${what} ${id} again" aria-disabled=${hooks.action?.busy}
+  <button type="button" class="quiet small" aria-label="Send again: ${what} ${id}" aria-disabled=${hooks.action?.busy}
     onClick=${() => sendNow('resend', id)}>Send again</button>`;
 
 /** The status and the outcome of an attempt, its time and the start of the response. */

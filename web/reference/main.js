@@ -71,7 +71,7 @@ function Response({ status, response }) {
   return html`<details class="part"><summary class="response-line">${line} <code>${typeOf(page.api, body.schema)}</code></summary><${Rows} rows=${rows} /></details>`;
 }
 
-const Rows = ({ rows }) => html`<dl class="members">${rows.map(({ name, title, place, depth, schema, isRequired, description }, n) => (title ? html`<div key=${n} class="alternative">${title}</div>` : html`
+const Rows = ({ rows }) => html`<dl class="members">${rows.map(({ name, title, place, depth, schema, isRequired, description }, n) => (title ? html`<div key=${n} class="alternative"><dt>${title}</dt><dd></dd></div>` : html`
   <div key=${n} data-depth=${depth}><dt><code>${name}</code>${isRequired ? html` <span class="required">required</span>` : ''}</dt>
     <dd><span class="type">${[place, typeOf(page.api, schema), limitsOf(schema)].filter(Boolean).join(' · ')}</span>${description && html`<span>${marks(description.replaceAll('\n', ' '))}</span>`}</dd></div>`))}</dl>`;
 

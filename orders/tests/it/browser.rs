@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, id, script};
 
 /// Timeout of all checks, on a machine that can be busy.
-const DEADLINE: Duration = Duration::from_secs(540);
+const DEADLINE: Duration = Duration::from_secs(900);
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
