@@ -109,8 +109,10 @@ fn complete(source: &str, path: &str, developer_tools: bool) -> String {
     let entry =
         source.split_once("type=\"module\" src=\"@assets/").and_then(|(_, rest)| rest.split('"').next());
     let modules = entry.map(assets::modules).unwrap_or_default();
-    let preload =
-        modules.iter().map(|path| format!("<link rel=\"modulepreload\" href=\"{folder}{path}\">\n  "));
+    // The first paint needs the styles, and none of these.
+    let preload = modules.iter().map(|path| {
+        format!("<link rel=\"modulepreload\" href=\"{folder}{path}\" fetchpriority=\"low\">\n  ")
+    });
     source
         .replace("@modules", preload.collect::<String>().trim_end())
         .replace("@assets/", &folder)
@@ -280,7 +282,7 @@ mod tests {
         assert!(page.contains("data-tools=\"false\"") && page.contains("<a href=\"../../\">"), "{page}");
         assert!(page.contains(&format!("href=\"{folder}header.css\"")), "{page}");
         assert!(
-            page.contains(&format!("<link rel=\"modulepreload\" href=\"{folder}app/icons.js\">")),
+            page.contains(&format!("<link rel=\"modulepreload\" href=\"{folder}app/icons.js\"")),
             "{page}"
         );
         assert!(page.ends_with("<main>user@root/ of @tools</main>"), "{page}");
