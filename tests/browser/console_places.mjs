@@ -80,6 +80,7 @@ export const places = (ids) => [
   ['a search', 'console/orders?q=since%3A1h+total%3E0', async (page) => { await page.locator('#search').fill('since:1h cus'); await page.locator('#search').focus(); await page.getByRole('option').first().waitFor(); }],
   ['a query with an error', 'console/orders?q=total%3Emany', (page) => page.getByText('needs a number').waitFor()],
   ['the name of a view', 'console/orders?q=item%3Agrinder', (page) => button(page, 'Save view…').click()],
+  ['the columns', 'console/orders', (page) => page.getByText('Columns').click()],
   ['the export', 'console/orders', (page) => page.getByText('Export').click()],
   ['selected orders', 'console/orders', (page) => page.getByLabel('Select the page').check()],
   ['a bulk redrive', 'console/orders', async (page) => { await page.getByLabel('Select the page').check(); await button(page, 'Redrive…').click(); await dialog(page); }],

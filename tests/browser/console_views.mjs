@@ -32,7 +32,7 @@ export const consoleViews = {
     const charts = page.getByRole('img');
     await eventually('six charts', async () => (await charts.count()) === 6);
     const words = await charts.evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')));
-    assert.match(words[0], /^Orders per minute: accepted now \d+, completed now \d+, failed now \d+, at most \d+; one gap without data\.$/);
+    assert.match(words[0], /^Orders per minute: accepted now \d+, completed now \d+, failed now \d+, at most \d+; one gap without data; marks: .+\.$/);
     assert.match(words[1], /http_503 now \d+, timeout now \d+/);
     assert.match(words[2], /^Wait for a worker: p50 now .* ms, p95 now/);
     assert.ok((await page.locator('.plot .gap').count()) >= 6, 'gaps are drawn');

@@ -5,6 +5,7 @@
 
 import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
 import { consoleAxe } from './console_axe.mjs';
+import { consoleColumns } from './console_columns.mjs';
 import { consoleDesign } from './console_design.mjs';
 import { consoleOrders } from './console_orders.mjs';
 import { consoleViews } from './console_views.mjs';
@@ -39,6 +40,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...consoleColumns, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

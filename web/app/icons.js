@@ -23,6 +23,7 @@ const PATHS = {
   pause: 'M5.5 3.5v9M10.5 3.5v9',
   play: 'M5 3l7.5 5L5 13z',
   check: 'M3 8.5 6.5 12 13 4.5',
+  columns: 'M2.5 3h11v10h-11zM6.25 3v10M9.75 3v10',
 };
 
 export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`;

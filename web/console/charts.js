@@ -35,10 +35,10 @@ export function runs(length, isKnown) {
 }
 
 /**
- * A chart. `series` are `{ name, tone, value(bucket), isArea, isDashed }` and are lines; with `isStacked` they are bars on
+ * A chart. `marks` are `{ n, tone, text }` at buckets. `series` are `{ name, tone, value(bucket), isArea, isDashed }` and are lines; with `isStacked` they are bars on
  * top of each other. `format` writes a value.
  */
-export function Chart({ title, buckets, series, format, isStacked = false, empty = 'Nothing yet', children }) {
+export function Chart({ title, buckets, series, format, marks = [], isStacked = false, empty = 'Nothing yet', children }) {
   const known = (bucket) => bucket.complete !== false;
   const values = series.map(({ value }) => buckets.map((bucket) => (known(bucket) ? value(bucket) : null)));
   const tops = isStacked ? buckets.map((_, n) => values.reduce((sum, each) => sum + (each[n] ?? 0), 0)) : values.flat();
@@ -48,7 +48,8 @@ export function Chart({ title, buckets, series, format, isStacked = false, empty
   const at = pointed === null || pointed >= buckets.length ? null : pointed;
   const shown = at === null ? lastKnown(buckets, values) : at;
   const gaps = runs(buckets.length, (n) => known(buckets[n])).filter((run) => !run.known);
-  const words = `${title}: ${series.map(({ name }, s) => `${name} now ${format(values[s][lastKnown(buckets, values)] ?? null)}`).join(', ')}, at most ${format(most)}${gaps.length > 0 ? `; ${gaps.length === 1 ? 'one gap' : `${gaps.length} gaps`} without data` : ''}.`;
+  const words = `${title}: ${series.map(({ name }, s) => `${name} now ${format(values[s][lastKnown(buckets, values)] ?? null)}`).join(', ')}, at most ${format(most)}${gaps.length > 0 ? `; ${gaps.length === 1 ? 'one gap' : `${gaps.length} gaps`} without data` : ''}${marks.length > 0 ? `; marks: ${marks.map(({ n, text }) => `${clock.format(new Date(buckets[n].at))} ${text}`).join(', ')}` : ''}.`;
+  const marked = marks.filter(({ n }) => n === at).map(({ text }) => ` · ${text}`).join('');
   const point = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
     const n = Math.max(0, Math.min(buckets.length - 1, Math.floor(((event.clientX - box.left) / box.width) * buckets.length)));
@@ -57,13 +58,14 @@ export function Chart({ title, buckets, series, format, isStacked = false, empty
   return html`
     <section class="card chart" aria-label=${title}>
       <div class="chart-head"><h2>${title}</h2>
-        <span class="muted chart-time">${at === null ? '' : clockSeconds.format(new Date(buckets[at].at))}</span></div>
+        <span class="muted chart-time">${at === null ? '' : `${clockSeconds.format(new Date(buckets[at].at))}${marked}`}</span></div>
       <ul class="legend">${series.map(({ name, tone, isDashed }, s) => html`<li key=${name} data-tone=${tone} class=${isDashed ? 'dashed' : undefined}><span>${name}</span> <b>${format(values[s][shown] ?? null)}</b></li>`)}</ul>
       <div class="plot">
         <span class="y top-value" aria-hidden="true">${most > 0 ? format(top) : ''}</span><span class="y mid-value" aria-hidden="true">${most > 0 ? format(top / 2) : ''}</span><span class="y low-value" aria-hidden="true">${most > 0 ? '0' : ''}</span>
         <svg viewBox="0 0 ${buckets.length} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label=${words} onPointerMove=${point} onPointerLeave=${() => { pointed = null; changed(); }}>
           <path class="grid" d="M0 0H${buckets.length}M0 ${HEIGHT / 2}H${buckets.length}M0 ${HEIGHT}H${buckets.length}" />
           ${gaps.map(({ from, to }) => html`<rect key=${from} class="gap" x=${from} y="0" width=${to - from + 1} height=${HEIGHT} />`)}
+          ${marks.map(({ n, tone, text }) => html`<path key=${`${n} ${text}`} class="mark" data-tone=${tone} d="M${n + 0.5} 0V${HEIGHT}" /><path key=${`${n} ${text} dot`} class="mark-dot" data-tone=${tone} d="M${n + 0.5} 0h0.001" />`)}
           ${isStacked ? bars(buckets, series, values, y) : series.map((each, s) => line(each, values[s], y))}
           ${at !== null && html`<path class="pointer" d="M${at + 0.5} 0V${HEIGHT}" />`}
         </svg>

@@ -1,14 +1,14 @@
 // The view of orders: search, saved views, the table, the selection, and the open order beside it.
 
-import { ago, count, dateTime, duration } from '../app/format.js';
+import { ago, count } from '../app/format.js';
 import { html } from '../app/html.js';
-import { Icon } from '../app/icons.js';
 import { at } from '../app/root.js';
 import { may } from '../app/state.js';
 import { askBulk } from './bulk.js';
+import { ColumnMenu, columns, isChosen, why } from './columns.js';
 import { OrderPanel, openOrder, order } from './order.js';
 import { clearSelection, exportPath, list, reload, select, selectPage, showFresh, showList } from './orders.js';
-import { Failure, Head, Pill, amount, say, shortTime } from './parts.js';
+import { Failure, Head, Menu, Pill, say } from './parts.js';
 import { filterOf } from './query.js';
 import { go, href, route } from './router.js';
 import { Search, Views, focusSearch, resetField } from './search.js';
@@ -30,7 +30,7 @@ const pathOf = (id) => href(id ? `orders/${id}` : 'orders', here());
 export const OrdersView = () => html`
   <div class="with-panel ${route.id ? 'is-open' : ''}">
     <section class="view-main" aria-labelledby="view-title">
-      <${Head} title="Orders"><${Export} /></${Head}>
+      <${Head} title="Orders"><${ColumnMenu} /><${Export} /></${Head}>
       <${Search} /><${Views} />
       ${list.error && html`<${Failure} error=${list.error} />`}
       <${Bulk} />
@@ -40,8 +40,7 @@ export const OrdersView = () => html`
     ${route.id && html`<${OrderPanel} close=${pathOf(null)} />`}
   </div>`;
 
-const Export = () => html`<details class="menu"><summary class="button small"><${Icon} name="download" /> Export</summary>
-  <div class="menu-list">${['csv', 'ndjson'].map((format) => html`<a key=${format} href=${at(exportPath(format))} onClick=${save}>${format.toUpperCase()}</a>`)}</div></details>`;
+const Export = () => html`<${Menu} name="Export" icon="download">${['csv', 'ndjson'].map((format) => html`<a key=${format} href=${at(exportPath(format))} onClick=${save}>${format.toUpperCase()}</a>`)}</${Menu}>`;
 
 /** Downloads a file. The headers are asked for first, so that a refusal is a message and not a file. */
 async function save(event) {
@@ -63,19 +62,21 @@ function sortLink(name, label) {
 function Table() {
   const { rows, isLoading } = list;
   if (!rows) return html`<div class="table-wrap"><p class="note muted">Reading the orders…</p></div>`;
-  const [total, created] = [sortLink('total', 'Total'), sortLink('createdAt', 'Created')];
+  const shown = columns();
+  const head = ({ key, label, sort }) => {
+    const { direction, link } = sort ? sortLink(sort, label) : { link: label };
+    return html`<th key=${key} class="c-${key}" aria-sort=${direction}>${link}</th>`;
+  };
   const isEverySelected = rows.length > 0 && rows.every(({ id }) => list.selected.has(id));
   return html`
     <div class="table-wrap" aria-busy=${isLoading}>
       ${list.fresh > 0 && html`<button type="button" class="fresh" onClick=${showFresh}>${list.fresh >= rows.length && list.fresh >= 100 ? `${list.fresh}+` : count(list.fresh)} new</button>`}
-      <table class="table orders">
+      <table class="table orders ${isChosen() ? 'is-chosen' : ''}">
         <thead><tr>
           <th class="c-check"><input type="checkbox" aria-label="Select the page" checked=${isEverySelected} onChange=${(event) => selectPage(event.currentTarget.checked)} /></th>
-          <th class="c-status">Status</th><th class="c-order">Order</th><th class="c-customer">Customer</th><th class="c-ref">Reference</th>
-          <th class="c-total" aria-sort=${total.direction}>${total.link}</th><th class="c-tries">Attempts</th><th class="c-why">Why</th>
-          <th class="c-age" aria-sort=${created.direction}>${created.link}</th>
+          <th class="c-status">Status</th><th class="c-order">Order</th>${shown.map(head)}
         </tr></thead>
-        <tbody>${drawRows(rows)}</tbody>
+        <tbody>${drawRows(rows, shown)}</tbody>
       </table>
       ${rows.length === 0 && !isLoading && !list.error && html`<p class="note muted empty-list">No order matches. ${route.query.get('q') && html`<a href=${href('orders')}>Show all orders</a>`}</p>`}
     </div>`;
@@ -84,19 +85,20 @@ function Table() {
 /** The rows as drawn last: preact skips what is the same, and most rows are. */
 let drawn = new Map();
 
-function drawRows(rows) {
+function drawRows(rows, shown) {
   const next = new Map();
+  const keys = shown.map(({ key }) => key).join();
   rows.forEach((each, n) => {
-    const state = [list.selected.has(each.id) || list.isAll, route.id === each.id, list.current === n, each.createdAt && ago(each.createdAt), why(each), location.search].join('|');
+    const state = [list.selected.has(each.id) || list.isAll, route.id === each.id, list.current === n, each.createdAt && ago(each.createdAt), each.updatedAt && ago(each.updatedAt), why(each), location.search, keys].join('|');
     const last = drawn.get(each.id);
-    next.set(each.id, last?.order === each && last.state === state ? last : { order: each, state, vnode: html`<${Row} key=${each.id} order=${each} n=${n} />` });
+    next.set(each.id, last?.order === each && last.state === state ? last : { order: each, state, vnode: html`<${Row} key=${each.id} order=${each} n=${n} shown=${shown} />` });
   });
   drawn = next;
   return [...next.values()].map(({ vnode }) => vnode);
 }
 
-function Row({ order: each, n }) {
-  if (each.unreadable) return html`<tr><td></td><td colspan="8" class="why">${each.id}: unreadable, ${each.unreadable}</td></tr>`;
+function Row({ order: each, n, shown }) {
+  if (each.unreadable) return html`<tr><td></td><td colspan=${shown.length + 2} class="why">${each.id}: unreadable, ${each.unreadable}</td></tr>`;
   const isSelected = list.isAll || list.selected.has(each.id);
   const [first, ...more] = each.lineItems;
   const open = (event) => { if (!event.target.closest('a, input, button') && !getSelection()?.toString()) go(`orders/${each.id}`, here()); };
@@ -106,24 +108,8 @@ function Row({ order: each, n }) {
       <td class="c-check"><input type="checkbox" aria-label="Select ${first.item}, ${each.id.slice(-8)}" checked=${isSelected} onChange=${() => select(each)} /></td>
       <td class="c-status"><${Pill} status=${each.status} /></td>
       <td class="c-order"><a href=${pathOf(each.id)} title=${each.id}>${first.item}</a>${first.quantity > 1 ? html` <span class="muted">× ${count(first.quantity)}</span>` : ''}${more.length > 0 ? html` <span class="muted">+ ${count(more.length)} items</span>` : ''}</td>
-      <td class="c-customer">${each.customer ?? ''}</td>
-      <td class="c-ref">${each.externalReference ?? html`<span class="muted">${each.id.slice(-8)}</span>`}</td>
-      <td class="c-total">${amount(each)}</td>
-      <td class="c-tries">${each.attempt > 0 ? count(each.attempt) : ''}</td>
-      <td class="c-why">${why(each)}</td>
-      <td class="c-age"><time dateTime=${each.createdAt} title=${dateTime(each.createdAt)}>${ago(each.createdAt)}</time></td>
+      ${shown.map(({ key, cell }) => html`<td key=${key} class="c-${key}">${cell(each)}</td>`)}
     </tr>`;
-}
-
-const WAITS = { worker: 'waits for a worker', retry: 'retry', schedule: 'scheduled', pause: 'paused' };
-
-/** Why an order is where it is, in some words. */
-export function why({ status, waitsFor, nextAttemptAt, errorClass, reason }, now = Date.now()) {
-  const left = nextAttemptAt ? new Date(nextAttemptAt) - now : 0;
-  const when = left > 86_400_000 ? ` ${shortTime(nextAttemptAt)}` : left > 0 ? ` in ${duration(Math.ceil(left / 1_000) * 1_000)}` : '';
-  if (status === 'pending' && waitsFor) return `${WAITS[waitsFor] ?? waitsFor}${when}${waitsFor === 'retry' && errorClass ? ` · ${errorClass}` : ''}`;
-  if (status === 'failed' || status === 'cancelled' || errorClass) return [errorClass, reason].filter(Boolean).join(' · ');
-  return '';
 }
 
 function Bulk() {

@@ -6,6 +6,7 @@ import { may } from '../app/state.js';
 import { at } from '../app/root.js';
 import { Chart, forgetPointer } from './charts.js';
 import { onEvent, onReconnect } from './live.js';
+import { marksOf, startMarks, stopMarks } from './marks.js';
 import { Ago, Failure, Head, Loading, Missing, Tag, seconds } from './parts.js';
 import { Reader } from './reader.js';
 import { href, route } from './router.js';
@@ -26,10 +27,14 @@ export function enter() {
   if (shownWindow !== windowName()) { stats.clear(); forgetPointer(); shownWindow = windowName(); }
   stats.start();
   queue.start();
+  startMarks();
   if (may('metrics:read')) health.start();
 }
 
-export function leave() { for (const reader of [health, queue, stats]) reader.stop(); }
+export function leave() {
+  for (const reader of [health, queue, stats]) reader.stop();
+  stopMarks();
+}
 
 let soon = null;
 onEvent(() => {
@@ -101,6 +106,7 @@ function Charts() {
   if (stats.isMissing) return html`<${Missing} what="Charts" api="GET /stats" />`;
   if (!stats.value) return stats.error ? html`<${Failure} error=${stats.error} />` : html`<${Loading} what="the last hours" />`;
   const { buckets, totals, stepSeconds } = stats.value;
+  const marks = marksOf(stats.value);
   const classes = totals.failedByClass.filter(({ errorClass }) => errorClass !== 'other').slice(0, CLASSES).map(({ errorClass }) => errorClass);
   const failed = (bucket, name) => bucket.failedByClass.find(({ errorClass }) => errorClass === name)?.count ?? 0;
   const failedSeries = [
@@ -115,19 +121,20 @@ function Charts() {
   return html`
     ${stats.error && html`<${Failure} error=${stats.error} />`}
     <div class="charts">
-      <${Chart} title="Orders ${per}" buckets=${buckets} format=${number} empty="No orders in this time" series=${[
+      <${Chart} title="Orders ${per}" buckets=${buckets} marks=${marks} format=${number} empty="No orders in this time" series=${[
         { name: 'accepted', tone: 'accent', isArea: true, value: (bucket) => bucket.accepted },
         { name: 'completed', tone: 'good', value: (bucket) => bucket.completed },
         { name: 'failed', tone: 'bad', value: (bucket) => bucket.failed },
       ]} />
-      <${Chart} title="Failed by error class" buckets=${buckets} isStacked format=${number} empty="No order has failed in this time" series=${failedSeries.length > 0 ? failedSeries : [{ name: 'failed', tone: 'class-0', value: (bucket) => bucket.failed }]} />
-      <${Chart} title="Wait for a worker" buckets=${buckets} format=${seconds} series=${percentiles('wait')} />
-      <${Chart} title="Handling" buckets=${buckets} format=${seconds} series=${percentiles('handling')} />
-      <${Chart} title="Ready to start" buckets=${buckets} format=${number} empty="No order has waited" series=${[{ name: 'orders', tone: 'accent', isArea: true, value: (bucket) => bucket.ready }]} />
-      <${Chart} title="Retries and redrives ${per}" buckets=${buckets} isStacked format=${number} empty="No attempt was repeated" series=${[
+      <${Chart} title="Failed by error class" buckets=${buckets} marks=${marks} isStacked format=${number} empty="No order has failed in this time" series=${failedSeries.length > 0 ? failedSeries : [{ name: 'failed', tone: 'class-0', value: (bucket) => bucket.failed }]} />
+      <${Chart} title="Wait for a worker" buckets=${buckets} marks=${marks} format=${seconds} series=${percentiles('wait')} />
+      <${Chart} title="Handling" buckets=${buckets} marks=${marks} format=${seconds} series=${percentiles('handling')} />
+      <${Chart} title="Ready to start" buckets=${buckets} marks=${marks} format=${number} empty="No order has waited" series=${[{ name: 'orders', tone: 'accent', isArea: true, value: (bucket) => bucket.ready }]} />
+      <${Chart} title="Retries and redrives ${per}" buckets=${buckets} marks=${marks} isStacked format=${number} empty="No attempt was repeated" series=${[
         { name: 'retried', tone: 'warn', value: (bucket) => bucket.retried }, { name: 'redriven', tone: 'accent', value: (bucket) => bucket.redriven }]} />
     </div>
     ${totals.complete === false && html`<p class="muted small-text">Grey time was observed by no gateway: what happened then is not known here.</p>`}
+    ${marks.length > 0 && html`<ul class="marks" aria-label="Marks in the charts">${marks.map(({ at: time, tone, text }) => html`<li key=${`${time} ${text}`} data-tone=${tone}><${Ago} at=${time} /> ${text}</li>`)}</ul>`}
     <${Numbers} buckets=${buckets} />`;
 }
 

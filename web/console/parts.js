@@ -101,11 +101,37 @@ export const Dialog = ({ title, onClose, children }) => html`
     </div>
   </dialog>`;
 
-// The same function at every redraw, so preact calls it only when the element appears.
+/** What had the focus before the dialog. */
+let opener = null;
+
+// The same function at every redraw, so preact calls it only when the element appears and when it is removed.
 function showOnce(element) {
-  if (!element || element.open) return;
+  if (!element) return void queueMicrotask(returnFocus);
+  if (element.open) return;
+  if (!document.activeElement.closest('dialog')) opener = document.activeElement;
   element.showModal();
   element.querySelector('form :is(input, select), .primary, .danger')?.focus();
+}
+
+/** A removed dialog leaves the focus nowhere. What has opened it may be gone as well. */
+function returnFocus() {
+  if (document.querySelector('dialog[open]') || document.activeElement !== document.body) return;
+  (opener?.isConnected ? opener : document.getElementById('view-title'))?.focus({ preventScroll: true });
+}
+
+/** A button with a list below it. Escape and a click beside it close the list. */
+export const Menu = ({ name, icon, children }) => html`<details class="menu" onKeyDown=${closeOnEscape} onFocusOut=${closeOutside}>
+  <summary class="button small"><${Icon} name=${icon} /> ${name}</summary><div class="menu-list">${children}</div></details>`;
+
+function closeOnEscape(event) {
+  if (event.key !== 'Escape' || !event.currentTarget.open) return;
+  event.stopPropagation();
+  event.currentTarget.open = false;
+  event.currentTarget.querySelector('summary').focus();
+}
+
+function closeOutside(event) {
+  if (!event.currentTarget.contains(event.relatedTarget)) event.currentTarget.open = false;
 }
 
 const short = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' });
@@ -117,6 +143,14 @@ const kept = (name) => { try { return JSON.parse(localStorage.getItem(name)); } 
 
 /** What this browser keeps; `fallback` if there is nothing. */
 export const recall = (name, fallback) => kept(`orders-${name}`) ?? fallback;
+
+export function forget(name) {
+  try {
+    localStorage.removeItem(`orders-${name}`);
+  } catch {
+    // There was nothing.
+  }
+}
 
 export function keep(name, value) {
   try {
