@@ -4,6 +4,7 @@
 // separate server.
 
 import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
+import { consoleActions } from './console_actions.mjs';
 import { consoleAxe } from './console_axe.mjs';
 import { consoleColumns } from './console_columns.mjs';
 import { consoleDesign } from './console_design.mjs';
@@ -40,6 +41,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign }, { ...outages, ...statusCounts, ...consoleColumns, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign, ...consoleActions }, { ...outages, ...statusCounts, ...consoleColumns, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;
