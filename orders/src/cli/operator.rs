@@ -1,5 +1,7 @@
 //! The commands for operators, which send requests to a running gateway.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use domain::OrderId;
 
@@ -7,10 +9,21 @@ use super::settings::TokenArgs;
 use super::{CaArgs, FormatArgs};
 use crate::values::{self, ContextName, ServerUrl, Since, Until};
 
-/// The gateway.
+/// The gateway and the credential for it.
+#[derive(Debug, Args)]
+pub(crate) struct ApiArgs {
+    #[command(flatten)]
+    pub(crate) address: AddressArgs,
+    #[command(flatten)]
+    pub(crate) ca: CaArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+}
+
+/// The address of the gateway.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Gateway")]
-pub(crate) struct ApiArgs {
+pub(crate) struct AddressArgs {
     /// HTTP address of a gateway; the contexts of `orders context` are not used with it [default: that of the context,
     /// or http://127.0.0.1:3000]
     #[arg(
@@ -26,10 +39,16 @@ pub(crate) struct ApiArgs {
     /// `orders context use`]
     #[arg(long, env = "ORDERS_CONTEXT", hide_env_values = true, value_name = "NAME", value_parser = str::parse::<ContextName>)]
     pub(crate) context: Option<ContextName>,
-    #[command(flatten)]
-    pub(crate) ca: CaArgs,
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
+    /// Time to wait for a gateway that starts or does not listen yet: 0 to 10m
+    #[arg(
+        long,
+        env = "ORDERS_CONNECT_TIMEOUT",
+        hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = values::duration(Duration::ZERO, Duration::from_secs(600)),
+        default_value = "10s"
+    )]
+    pub(crate) connect_timeout: Duration,
 }
 
 /// The requester, for the audit fields.

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 
+use super::gateway_start::{GatewayStart, check_starting, is_refused};
 use super::http_client::{TRUST_HINT, Timeout, certificate_problem, http_client};
 use super::target::{Target, below};
 use crate::cli::{ApiArgs, RequesterArgs};
@@ -27,6 +28,7 @@ pub(super) struct Api {
     target: Target,
     client: reqwest::Client,
     streams: reqwest::Client,
+    start: GatewayStart,
 }
 
 impl Api {
@@ -34,7 +36,7 @@ impl Api {
         let target = Target::of(args)?;
         let client = http_client(Timeout::Total(TIMEOUT), &target.trust)?;
         let streams = http_client(Timeout::Silence(SILENCE), &target.trust)?;
-        Ok(Self { client, streams, target })
+        Ok(Self { client, streams, target, start: GatewayStart::new(args.address.connect_timeout) })
     }
 
     /// Returns the object at a path.
@@ -156,28 +158,48 @@ impl Api {
         Err(self.refusal(status, &response.text().await.unwrap_or_default()))
     }
 
-    /// Sends a request, and returns the response with any status but a redirect.
+    /// Sends a request, and returns the response with any status but a redirect. Waits for a gateway that starts.
     async fn try_send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let shown = self.target.shown();
         let request = match &self.target.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
-        let response = request.send().await.map_err(|error| {
-            if let Some(problem) = certificate_problem(&error) {
-                return Error::failed(format!("the certificate of {shown} is not accepted: {problem}"))
-                    .hint(TRUST_HINT);
+        let response = loop {
+            // Every body is in memory, so a request can be copied.
+            let copy = request.try_clone().filter(|_| self.start.is_expected());
+            let Some(copy) = copy else { break request.send().await };
+            let (is_absent, result) = match copy.send().await {
+                Ok(response) => match check_starting(response).await {
+                    Ok((is_starting, response)) => (is_starting, Ok(response)),
+                    Err(error) => (false, Err(error)),
+                },
+                Err(error) => (is_refused(&error), Err(error)),
+            };
+            if !is_absent || !self.start.wait(&shown).await {
+                break result;
             }
-            let problem = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
-            Error::new(Kind::Unavailable, format!("the gateway at {shown} {problem}"))
-                .hint("start one, or give its address with --url (ORDERS_URL)")
-        })?;
+        };
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        self.start.end();
         let status = response.status();
         if status.is_redirection() {
             return Err(Error::failed(format!("{shown} redirects, which is not followed: {status}"))
                 .hint("give the address of the gateway itself, such as https:// in place of http://"));
         }
         Ok(response)
+    }
+
+    /// Returns the error of a request without a response.
+    fn unreachable(&self, error: &reqwest::Error) -> Error {
+        let shown = self.target.shown();
+        if let Some(problem) = certificate_problem(error) {
+            return Error::failed(format!("the certificate of {shown} is not accepted: {problem}"))
+                .hint(TRUST_HINT);
+        }
+        let problem = if error.is_timeout() { "does not respond in time" } else { "cannot be reached" };
+        Error::new(Kind::Unavailable, format!("the gateway at {shown} {problem}"))
+            .hint("start one, or give its address with --url (ORDERS_URL)")
     }
 
     /// Returns the error of a response that is no success.

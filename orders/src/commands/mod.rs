@@ -12,6 +12,7 @@ mod dev;
 mod doctor;
 mod email;
 mod gateway;
+mod gateway_start;
 mod health;
 mod health_port;
 mod http_client;

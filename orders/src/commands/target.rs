@@ -28,12 +28,12 @@ impl Target {
     /// `--ca`, `--token-file` and `ORDERS_TOKEN` precede those of the context.
     pub(super) fn of(args: &ApiArgs) -> Result<Self, Error> {
         let given_token = args.token.read()?;
-        let selected = match &args.url {
+        let selected = match &args.address.url {
             Some(_) => None,
-            None => contexts::select(args.context.as_ref())?,
+            None => contexts::select(args.address.context.as_ref())?,
         };
         let Some((name, context)) = selected else {
-            let url = match &args.url {
+            let url = match &args.address.url {
                 Some(url) => url.expose_secret().clone(),
                 None => default_url()?,
             };

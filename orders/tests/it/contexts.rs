@@ -255,7 +255,8 @@ async fn contexts_that_cannot_be_used_are_errors() {
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains("HOME is not set") && stderr.contains("ORDERS_CONFIG"), "{stderr}");
     }
-    let output = run(user.home.path(), &["queue", "status", "--url", url], &[]).await;
+    let output =
+        run(user.home.path(), &["queue", "status", "--url", url, "--connect-timeout", "0"], &[]).await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be reached"));
 
     user.succeed(&["context", "use", "north"]).await;
@@ -271,7 +272,8 @@ async fn contexts_that_cannot_be_used_are_errors() {
         assert!(stderr.contains(&format!("line {line}: the field `tokens` is unknown")), "{stderr}");
         assert!(!stderr.contains("hush"), "{stderr}");
     }
-    let output = user.run_with(&["queue", "status", "--url", url], &[], "").await;
+    let output =
+        user.run_with(&["queue", "status", "--url", url], &[("ORDERS_CONNECT_TIMEOUT", "0")], "").await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be reached"), "--url needs no file");
 }
 

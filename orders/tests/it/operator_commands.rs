@@ -130,7 +130,8 @@ async fn dead_letters_are_listed_and_redriven() {
     process.terminate();
     process.wait_for_success().await;
 
-    let gone = run(folder.path(), &["queue", "status"], &[("ORDERS_URL", &api.base)]).await;
+    let variables = [("ORDERS_URL", &*api.base), ("ORDERS_CONNECT_TIMEOUT", "100ms")];
+    let gone = run(folder.path(), &["queue", "status"], &variables).await;
     let stderr = String::from_utf8_lossy(&gone.stderr);
     assert_eq!(gone.status.code(), Some(5), "{stderr}");
     assert!(
@@ -169,6 +170,41 @@ async fn exit_codes_state_the_meaning() {
             assert_eq!(output.status.code(), Some(code), "{arguments:?} {status}: {stderr}");
         }
     }
+}
+
+/// A command can follow directly after `orders &`: the port is closed first, then the gateway waits for its database.
+#[tokio::test]
+async fn a_command_waits_for_a_gateway_that_starts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let url = format!("http://{address}");
+    let demo = ["demo", "--orders", "3", "--rate", "1000/s", "--url", &url, "--connect-timeout", "1m"];
+    let mut demo = Process::start(command(folder.path(), &demo, &[]), "orders demo");
+    let told = format!("waiting up to 1m for the gateway at {url}");
+    demo.wait_for_log("the reason of the wait", |line| line.contains(&told).then_some(())).await;
+    let arguments = ["--http-addr", &address, "--grpc-addr", "127.0.0.1:0"];
+    let mut process = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
+    demo.wait_for_success().await;
+    process.terminate();
+    process.wait_for_success().await;
+
+    let gateway = MockServer::start().await;
+    let problem = |code: &str| ResponseTemplate::new(503).set_body_json(json!({"detail": "x", "code": code}));
+    let starting = Mock::given(any()).respond_with(problem("starting")).up_to_n_times(3).with_priority(1);
+    starting.mount(&gateway).await;
+    Mock::given(any()).respond_with(problem("overloaded")).expect(1).mount(&gateway).await;
+    let variables = [("ORDERS_URL", &*gateway.uri())];
+    let output = run(folder.path(), &["queue", "pause"], &variables).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(5) && stderr.contains("code overloaded"), "{stderr}");
+    gateway.verify().await;
+    // Without the wait, the first response counts.
+    gateway.reset().await;
+    Mock::given(any()).respond_with(problem("starting")).expect(1).mount(&gateway).await;
+    let output = run(folder.path(), &["queue", "pause", "--connect-timeout", "0"], &variables).await;
+    assert_eq!(output.status.code(), Some(5));
 }
 
 /// A page that is short because its orders are large is not the last one.
