@@ -145,9 +145,22 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn inspect(&self, overdue_after: Duration) -> Result<IntegrityReport, Error> {
+        self.inspect_reporting(overdue_after, |_| {}).await
+    }
+
+    /// As [`Self::inspect`], and calls `progress` with the number of checked orders after each page.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn inspect_reporting(
+        &self,
+        overdue_after: Duration,
+        mut progress: impl FnMut(u64),
+    ) -> Result<IntegrityReport, Error> {
         let (oldest_claimable, clock_behind) = (self.oldest_claimable().await?, self.clock_behind().await?);
         let mut report = IntegrityReport { oldest_claimable, clock_behind, ..IntegrityReport::default() };
         let mut after = OrderId::from_bytes([0; 16]);
+        let mut checked = 0;
         loop {
             let (page, last) = self.page(after).await?;
             let now = self.now();
@@ -165,6 +178,8 @@ impl Store {
                     report.issues.extend(still.into_iter().map(finding));
                 }
             }
+            checked += page.len() as u64;
+            progress(checked);
             match last {
                 Some(last) => after = last,
                 None => break,
@@ -172,6 +187,16 @@ impl Store {
         }
         report.issues.extend(self.malformed_ids().await?);
         Ok(report)
+    }
+
+    /// Returns the number of orders.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn count_all_orders(&self) -> Result<u64, Error> {
+        let sql = Statement::new("SELECT COUNT(*) FROM orders");
+        let found = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        found.first().map_or(Ok(0), |row| rows::number(row, 0))
     }
 
     /// Returns those of the orders that no worker can receive, or whose next change would fail.

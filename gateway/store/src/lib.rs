@@ -113,7 +113,7 @@ pub use installation::Installation;
 pub use isolate::LARGEST_ORDER;
 pub use later_clock::ClaimLimits;
 pub use list::{DeadLetterGroup, DeadLetterGroups, ExportPage, MAX_GROUPED};
-pub use migrate::Schema;
+pub use migrate::{MigrationProgress, Schema};
 pub use options::Options;
 pub use pause_state::Pause;
 pub use personal_data::Erasure;

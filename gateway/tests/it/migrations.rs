@@ -1,10 +1,11 @@
 //! Interrupted migrations, and databases whose tables are not those of this version.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use gateway::Store;
-use gateway::store::{ConnectError, Options, Schema};
+use gateway::store::{ConnectError, MigrationProgress, Options, Schema};
 use sqlx::migrate::Migrator;
 use test_database::Database;
 
@@ -289,6 +290,22 @@ async fn a_user_with_row_privileges_only_is_sufficient() {
     assert!(cause.contains("SELECT"), "{cause}");
     store.close().await;
 }
+
+on_both!(a_migration_reports_each_step, |on| async move {
+    let (url, _folder) = Backend::empty_database(on).await;
+    drop(open(on, &url).await);
+    let store = Store::connect(&url, &Options::default()).await.unwrap();
+    let reported: Mutex<Vec<MigrationProgress>> = Mutex::default();
+    store.migrate_reporting(&|progress| reported.lock().unwrap().push(progress.clone())).await.unwrap();
+    let reported = reported.into_inner().unwrap();
+    let total = reported[0].total;
+    let done: Vec<usize> = reported.iter().map(|progress| progress.done).collect();
+    assert_eq!(done, (0..total).collect::<Vec<_>>(), "a new database has no rows to change");
+    assert!(reported.iter().all(|progress| progress.total == total && progress.step > 0));
+    assert!(reported.is_sorted_by_key(|progress| (progress.version, progress.step)));
+    store.migrate_reporting(&|progress| panic!("{progress:?}")).await.unwrap();
+    store.close().await;
+});
 
 /// A migration waits for another one without a time limit, and reports that wait differently from an error.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 //! belongs to one process, so `orders dev` must be stopped first.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use broker::Queue as _;
@@ -11,9 +13,10 @@ use domain::EndpointState;
 use gateway::Store;
 use gateway::store::{Error as StoreError, EventLogReport, IntegrityReport, IssueKind, LogEnds};
 
+use super::keys::failed;
 use crate::cli::DoctorArgs;
 use crate::error::Error;
-use crate::output::Progress;
+use crate::output::{Progress, State};
 use crate::{console, log, startup};
 
 /// An order that is due for longer is overdue: dispatch runs several times per second.
@@ -22,6 +25,8 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(60);
 const BEHIND_AFTER: Duration = Duration::from_secs(60);
 /// Endpoints that are read at once.
 const ENDPOINTS_READ: u32 = 100;
+/// The total of a phase whose size is unknown.
+const UNKNOWN: u64 = u64::MAX;
 /// Maximum number of findings that are printed.
 const SHOWN: usize = 100;
 
@@ -30,17 +35,15 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
     let redis = args.redis.client()?;
     log::install(args.log.log_format)?;
     let store = startup::open_existing_database(&args.database).await?;
-    let failed = |error: gateway::store::Error| Error::failed(error.to_string());
-    let mut report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
+    let mut report = inspect_orders(&store).await.map_err(failed)?;
     let mut text = String::new();
     if args.repair && report.issues.iter().any(|finding| finding.kind.is_repairable()) {
-        let repaired = store.repair().await.map_err(failed)?;
+        let repaired = phase("repairing due times", UNKNOWN, |_| store.repair()).await.map_err(failed)?;
         let _ = writeln!(text, "repaired: {repaired} orders had the wrong due time\n");
-        report = store.inspect(OVERDUE_AFTER).await.map_err(failed)?;
+        report = inspect_orders(&store).await.map_err(failed)?;
     }
     let paused = store.paused().await.map_err(failed)?;
-    let ends = store.event_log_ends().await.map_err(failed)?;
-    let log = store.inspect_event_log(show_progress(ends)).await.map_err(failed)?;
+    let log = inspect_log(&store).await.map_err(failed)?;
     let mut events = String::new();
     describe_log(&mut events, &log);
     describe_webhooks(&mut events, &store).await.map_err(failed)?;
@@ -106,13 +109,40 @@ fn describe(text: &mut String, report: &IntegrityReport) {
     };
 }
 
-/// Shows how much of a large log was read.
-fn show_progress(LogEnds { first, next, .. }: LogEnds) -> impl FnMut(u64) {
-    let (events, mut progress) = (next - first, Progress::start());
-    move |position| {
-        let read = position - first;
-        progress.show(read, events, || format!("{read} of {events} events of the log"));
-    }
+/// Runs a phase, and shows its name and how much of it is done. `work` counts this.
+async fn phase<T, W: Future<Output = T>>(
+    name: &str,
+    total: u64,
+    work: impl FnOnce(Arc<AtomicU64>) -> W,
+) -> T {
+    let done = Arc::new(AtomicU64::new(0));
+    let state = || {
+        let done = done.load(Ordering::Relaxed);
+        let words = match (done, total) {
+            (0, UNKNOWN) => name.to_owned(),
+            (done, UNKNOWN) => format!("{name}: {done}"),
+            (done, total) => format!("{name}: {done} of {total}"),
+        };
+        Some(State { done, total, words })
+    };
+    Progress::start().during(work(Arc::clone(&done)), state).await
+}
+
+/// Checks the orders. They are counted first; a count that takes too long only leaves their number unknown.
+async fn inspect_orders(store: &Store) -> Result<IntegrityReport, StoreError> {
+    let total = phase("counting orders", UNKNOWN, |_| store.count_all_orders()).await.unwrap_or(UNKNOWN);
+    let inspect = |done: Arc<AtomicU64>| {
+        store.inspect_reporting(OVERDUE_AFTER, move |checked| done.store(checked, Ordering::Relaxed))
+    };
+    phase("checking orders", total, inspect).await
+}
+
+async fn inspect_log(store: &Store) -> Result<EventLogReport, StoreError> {
+    let LogEnds { first, next, .. } = store.event_log_ends().await?;
+    let inspect = |done: Arc<AtomicU64>| {
+        store.inspect_event_log(move |position| done.store(position - first, Ordering::Relaxed))
+    };
+    phase("reading events of the log", next - first, inspect).await
 }
 
 fn describe_log(text: &mut String, log: &EventLogReport) {
@@ -132,13 +162,23 @@ async fn describe_webhooks(text: &mut String, store: &Store) -> Result<(), Store
     let _ = writeln!(text, "webhook endpoints  {}", counts.join(", "));
     let messages = store.webhook_message_counts(None).await?;
     let _ = writeln!(text, "  messages         {} waiting, {} failed", messages.waiting, messages.failed);
+    let total = states.iter().map(|(_, count)| *count).sum();
+    let behind = |done| describe_behind(store, done);
+    text.push_str(&phase("checking webhook endpoints", total, behind).await?);
+    Ok(())
+}
+
+/// Describes each endpoint that does not receive everything.
+async fn describe_behind(store: &Store, done: Arc<AtomicU64>) -> Result<String, StoreError> {
+    let mut text = String::new();
     let mut shown = 0;
     let mut after = None;
     loop {
         let page = store.webhook_endpoints(None, after, ENDPOINTS_READ).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return Ok(text) };
         after = Some(last.id);
         for endpoint in &page {
+            done.fetch_add(1, Ordering::Relaxed);
             let lag = store.event_log_lag(endpoint.position).await?;
             if shown >= SHOWN || (endpoint.state == EndpointState::Active && lag.age < BEHIND_AFTER) {
                 continue;

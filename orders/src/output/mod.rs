@@ -18,4 +18,4 @@ pub(crate) use format::Format;
 pub(crate) use item::Item;
 pub(crate) use layout::{Column, Layout, printable, text, words};
 pub(crate) use listing::{Listing, print_list, print_object, render_table};
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, State};

@@ -12,10 +12,22 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Length of the bar, in characters.
 const BAR: usize = 30;
 
+/// How much is done.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) done: u64,
+    /// `u64::MAX` if it is unknown.
+    pub(crate) total: u64,
+    /// Further words.
+    pub(crate) words: String,
+}
+
 /// The progress of a command.
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_terminal: bool,
+    /// Whether the remaining time can be estimated: all parts of the work take about the same time.
+    has_estimate: bool,
     started: Instant,
     shown: Instant,
     /// Whether the bar is on the present line of the terminal.
@@ -26,7 +38,13 @@ impl Progress {
     /// Begins. The first line without a terminal appears after its interval.
     pub(crate) fn start() -> Self {
         let now = Instant::now();
-        Self { is_terminal: std::io::stderr().is_terminal(), started: now, shown: now, is_drawn: false }
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { is_terminal, has_estimate: true, started: now, shown: now, is_drawn: false }
+    }
+
+    /// Begins with work whose parts take different times, so that the remaining time is unknown.
+    pub(crate) fn start_without_estimate() -> Self {
+        Self { has_estimate: false, ..Self::start() }
     }
 
     /// Shows that `done` of `total` are done, if it is time. `describe` returns further words.
@@ -36,12 +54,36 @@ impl Progress {
             return;
         }
         self.shown = Instant::now();
-        let line = line(done, total, self.started.elapsed(), &describe());
+        let elapsed = if self.has_estimate { self.started.elapsed() } else { Duration::ZERO };
+        let line = line(done, total, elapsed, &describe());
         if self.is_terminal {
             self.is_drawn = true;
             console::explain(&format!("\r\u{1b}[K{} {line}", bar(done, total)));
         } else {
             console::explain(&format!("{line}\n"));
+        }
+    }
+
+    /// Shows the state of work until it is done, also while the state stays the same.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        state: impl Fn() -> Option<State>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut ticks = tokio::time::interval(BAR_INTERVAL);
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    self.finish();
+                    return done;
+                }
+                _ = ticks.tick() => {
+                    if let Some(State { done, total, words }) = state() {
+                        self.show(done, total, || words);
+                    }
+                }
+            }
         }
     }
 

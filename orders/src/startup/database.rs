@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gateway::Store;
-use gateway::store::{ConnectError, Options, Schema};
+use gateway::store::{ConnectError, MigrationProgress, Options, Schema};
 use tokio_util::sync::CancellationToken;
 
 use super::data_folder::create_data_folder;
 use super::reconnect::ReconnectPause;
 use crate::cli::{DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, StoreArgs, Switch};
 use crate::error::{Error, Kind};
+use crate::output::{Progress, State};
 use crate::values::DatabaseUrl;
 
 /// Opens the database for a gateway, and migrates it as `store` requires.
@@ -47,13 +49,38 @@ pub(super) async fn wait_for_database(
 }
 
 /// Opens the database, creates it if it is a file, and migrates it. Does not wait for a server.
-pub(crate) async fn open_migrated_database(args: &DatabaseArgs) -> Result<Store, Error> {
+///
+/// A bar shows the progress; without a terminal it is in the log, which then has the form of `--log-format`.
+pub(crate) async fn open_migrated_database(
+    args: &DatabaseArgs,
+    progress: &mut Progress,
+) -> Result<Store, Error> {
     let opened = async {
         let store = connect(args, &Options::default()).await?;
-        store.migrate().await?;
+        if progress.is_bar() {
+            let reported = Mutex::new(None);
+            let report = |step: &MigrationProgress| *lock(&reported) = Some(step.clone());
+            let state = || lock(&reported).as_ref().map(state_of);
+            progress.during(store.migrate_reporting(&report), state).await?;
+        } else {
+            store.migrate().await?;
+        }
         Ok(store)
     };
     opened.await.map_err(|error: ConnectError| connect_error(args, &error))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Describes the running step of a migration.
+fn state_of(progress: &MigrationProgress) -> State {
+    let MigrationProgress { done, total, version, what, step, rows } = progress;
+    let rows = if *rows > 0 { format!(", {rows} rows changed") } else { String::new() };
+    let words =
+        format!("{done} of {total} steps done, running step {step} of version {version} ({what}){rows}");
+    State { done: *done as u64, total: *total as u64, words }
 }
 
 /// Opens an existing database without a change to its file and tables. Does not wait for a server.
@@ -202,4 +229,18 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
     let kind =
         if matches!(error, ConnectError::Unreachable { .. }) { Kind::Unavailable } else { Kind::Failed };
     Error::new(kind, error.to_string()).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_step_is_shown() {
+        let what = "event log".to_owned();
+        let progress = MigrationProgress { done: 3, total: 9, version: 4, what, step: 2, rows: 6_000 };
+        let State { done, total, words } = state_of(&progress);
+        assert_eq!((done, total), (3, 9));
+        assert_eq!(words, "3 of 9 steps done, running step 2 of version 4 (event log), 6000 rows changed");
+    }
 }

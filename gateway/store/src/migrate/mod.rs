@@ -15,6 +15,8 @@ use sqlx::migrate::Migrator;
 
 use self::applied::AppliedMigration;
 use self::privileges::{READING, WRITING};
+pub use self::run::MigrationProgress;
+use self::run::Watch;
 use super::statement::Statement;
 use super::{ConnectError, Dialect, Error, Outage, Store, error};
 
@@ -102,9 +104,25 @@ impl Store {
     /// # Errors
     /// As [`Self::migrate`], and [`ConnectError::Interrupted`].
     pub async fn migrate_while(&self, proceed: &(dyn Fn() -> bool + Sync)) -> Result<(), ConnectError> {
+        self.migrate_watched(Watch { proceed, report: None }).await
+    }
+
+    /// As [`Self::migrate`], and calls `report` at the begin of each step and after each range of rows, in place of
+    /// log lines.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`].
+    pub async fn migrate_reporting(
+        &self,
+        report: &(dyn Fn(&MigrationProgress) + Sync),
+    ) -> Result<(), ConnectError> {
+        self.migrate_watched(Watch { proceed: &|| true, report: Some(report) }).await
+    }
+
+    async fn migrate_watched(&self, watch: Watch<'_>) -> Result<(), ConnectError> {
         match self.schema().await? {
             Schema::Current => Ok(()),
-            Schema::Older { .. } => run::run(self, files(self.inner.dialect), proceed).await,
+            Schema::Older { .. } => run::run(self, files(self.inner.dialect), watch).await,
         }
     }
 
@@ -119,7 +137,7 @@ impl Store {
     ) -> Result<(), ConnectError> {
         match self.compared(files, &self.applied().await?)? {
             Schema::Current => Ok(()),
-            Schema::Older { .. } => run::run(self, files, proceed).await,
+            Schema::Older { .. } => run::run(self, files, Watch { proceed, report: None }).await,
         }
     }
 

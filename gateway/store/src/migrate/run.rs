@@ -46,6 +46,31 @@ const CREATE_STEPS: &str = "CREATE TABLE IF NOT EXISTS migration_steps (version 
 /// Table, column and key exist already, and a dropped one does not; a version or a step is recorded already.
 const RACED: [u16; 5] = [1050, 1060, 1061, 1091, 1062];
 
+/// Decides about a migration, and is told about it, while it runs.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'w> {
+    pub(super) proceed: &'w (dyn Fn() -> bool + Sync),
+    /// Receives the progress, which is otherwise logged.
+    pub(super) report: Option<&'w (dyn Fn(&MigrationProgress) + Sync)>,
+}
+
+/// The progress of a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationProgress {
+    /// The steps of all missing versions that are done.
+    pub done: usize,
+    /// The steps of all missing versions.
+    pub total: usize,
+    /// The version of the running step.
+    pub version: i64,
+    /// What this version changes.
+    pub what: String,
+    /// The number of the running step in its version, from 1.
+    pub step: i64,
+    /// The rows that the running step has changed.
+    pub rows: u64,
+}
+
 /// Why a migration ended early.
 enum Stop {
     Interrupted,
@@ -61,11 +86,7 @@ impl From<Error> for Stop {
     }
 }
 
-pub(super) async fn run(
-    store: &Store,
-    files: &Migrator,
-    proceed: &(dyn Fn() -> bool + Sync),
-) -> Result<(), ConnectError> {
+pub(super) async fn run(store: &Store, files: &Migrator, watch: Watch<'_>) -> Result<(), ConnectError> {
     let dialect = store.inner.dialect;
     let mut tries = 0;
     loop {
@@ -74,7 +95,8 @@ pub(super) async fn run(
             Ok(connection) => ConnectionInUse::new(connection),
             Err(error) => return Err(store.explained(error.into(), MIGRATING).await),
         };
-        let mut runner = Runner { connection: connection.connection(), dialect, proceed, verbose: false };
+        let mut runner =
+            Runner { connection: connection.connection(), dialect, watch, verbose: false, progress: None };
         // The lock, and an uncommitted transaction, end with the connection.
         match runner.all(files).await {
             Ok(()) => return Ok(()),
@@ -111,9 +133,11 @@ struct Place {
 struct Runner<'r> {
     connection: &'r mut Connection,
     dialect: Dialect,
-    proceed: &'r (dyn Fn() -> bool + Sync),
+    watch: Watch<'r>,
     /// Orders exist, so steps may take long and are logged.
     verbose: bool,
+    /// `None` before the first step.
+    progress: Option<MigrationProgress>,
 }
 
 impl Runner<'_> {
@@ -122,13 +146,28 @@ impl Runner<'_> {
         self.execute(Statement::new(CREATE_VERSIONS)).await?;
         self.execute(Statement::new(CREATE_STEPS)).await?;
         let complete = self.complete().await?;
-        self.verbose = !complete.is_empty();
-        for migration in files.iter() {
-            if !complete.contains(&migration.version) {
-                self.migration(migration).await?;
-            }
+        self.verbose = !complete.is_empty() && self.watch.report.is_none();
+        let missing = files.iter().filter(|migration| !complete.contains(&migration.version));
+        let with_steps = missing.map(|it| script::steps(it.sql.as_str()).map(|steps| (it, steps)));
+        let missing: Vec<_> = with_steps.collect::<Result<_, _>>().map_err(Stop::Script)?;
+        let (mut done, total) = (0, missing.iter().map(|(_, steps)| steps.len()).sum());
+        for (migration, steps) in &missing {
+            let (version, what) = (migration.version, migration.description.to_string());
+            self.progress = Some(MigrationProgress { done, total, version, what, step: 0, rows: 0 });
+            self.migration(migration, steps).await?;
+            done += steps.len();
         }
         Ok(())
+    }
+
+    /// Begins a step, from 0.
+    fn begin_step(&mut self, number: i64) {
+        let Some(progress) = &mut self.progress else { return };
+        progress.done += usize::from(progress.step > 0);
+        (progress.step, progress.rows) = (number + 1, 0);
+        if let Some(report) = self.watch.report {
+            report(progress);
+        }
     }
 
     /// Waits for other programs that migrate the same database.
@@ -156,9 +195,8 @@ impl Runner<'_> {
         Ok(versions.into_iter().filter(|it| it.complete).map(|it| it.version).collect())
     }
 
-    async fn migration(&mut self, migration: &Migration) -> Result<(), Stop> {
+    async fn migration(&mut self, migration: &Migration, steps: &[Step]) -> Result<(), Stop> {
         let version = migration.version;
-        let steps = script::steps(migration.sql.as_str()).map_err(Stop::Script)?;
         if self.verbose {
             tracing::info!(version, what = %migration.description, steps = steps.len(), "migrating the database");
         }
@@ -176,6 +214,7 @@ impl Runner<'_> {
         self.commit().await?;
         for (number, step) in steps.iter().enumerate() {
             let place = Place { version, step: i64::try_from(number).unwrap_or(i64::MAX) };
+            self.begin_step(place.step);
             self.step(place, step).await?;
         }
         self.begin().await?;
@@ -194,8 +233,14 @@ impl Runner<'_> {
         if finished {
             return self.commit().await;
         }
-        if self.verbose {
-            tracing::info!(version = place.version, step = place.step + 1, "migrating the database");
+        if let (true, Some(MigrationProgress { done, total, .. })) = (self.verbose, &self.progress) {
+            tracing::info!(
+                version = place.version,
+                step = place.step + 1,
+                done,
+                total,
+                "migrating the database"
+            );
         }
         match step {
             Step::Plain(text) => {
@@ -244,10 +289,15 @@ impl Runner<'_> {
             if last {
                 return Ok(());
             }
-            let Place { version, step } = place;
-            every(LOG_EVERY, &mut logged, || {
-                tracing::info!(version, step = step + 1, changed, "migrated rows")
-            });
+            if let (Some(report), Some(progress)) = (self.watch.report, &mut self.progress) {
+                progress.rows = changed;
+                report(progress);
+            } else {
+                let Place { version, step } = place;
+                every(LOG_EVERY, &mut logged, || {
+                    tracing::info!(version, step = step + 1, changed, "migrated rows")
+                });
+            }
             self.begin().await?;
             let (finished, recorded) = self.record(place).await?;
             if finished {
@@ -334,7 +384,7 @@ impl Runner<'_> {
     }
 
     fn proceed(&self) -> Result<(), Stop> {
-        if (self.proceed)() { Ok(()) } else { Err(Stop::Interrupted) }
+        if (self.watch.proceed)() { Ok(()) } else { Err(Stop::Interrupted) }
     }
 }
 
