@@ -103,7 +103,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         signals: signals.clone(),
         workers: workers.clone(),
         health_reasons: health_reasons.clone(),
-        system,
+        system: system.clone(),
         context: context.clone(),
     });
     let probes = HealthState {
@@ -127,6 +127,7 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         signals,
         workers: workers.clone(),
         health_reasons,
+        system,
         context: context.clone(),
     });
     let grpc = grpc::State {

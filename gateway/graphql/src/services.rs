@@ -12,6 +12,7 @@ use gateway_service::health_reasons::HealthReasons;
 use gateway_service::loader::{EventLoader, OrderLoader};
 use gateway_service::orders::Orders;
 use gateway_service::signals::Signals;
+use gateway_service::system::System;
 use gateway_service::workers::Workers;
 use gateway_store::Store;
 use gateway_webhooks::Webhooks;
@@ -32,6 +33,7 @@ pub(crate) struct Services {
     pub(crate) signals: Signals,
     pub(crate) workers: Workers,
     pub(crate) health_reasons: HealthReasons,
+    pub(crate) system: System,
     pub(crate) order_loader: OrderLoader,
     pub(crate) event_loader: EventLoader,
     pub(crate) default_currency: Currency,

@@ -17,6 +17,7 @@ use gateway_service::health_reasons::HealthReasons;
 use gateway_service::loader;
 use gateway_service::orders::Orders;
 use gateway_service::signals::Signals;
+use gateway_service::system::System;
 use gateway_service::workers::Workers;
 use gateway_store::Store;
 use gateway_webhooks::Webhooks;
@@ -58,6 +59,8 @@ pub struct StateParts {
     pub workers: Workers,
     /// The health in words.
     pub health_reasons: HealthReasons,
+    /// The parts of the system.
+    pub system: System,
     /// The server.
     pub context: Context,
 }
@@ -90,6 +93,7 @@ impl State {
             signals,
             workers,
             health_reasons,
+            system,
             context,
         } = parts;
         let Hooks { trusted_documents, connection_init } = hooks;
@@ -109,6 +113,7 @@ impl State {
             signals,
             workers,
             health_reasons,
+            system,
         });
         let schemas =
             Schemas { metered: schema::metered(Arc::clone(&services)), plain: schema::plain(services) };

@@ -24,7 +24,7 @@ pub(super) const CREATE_UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a
 
 /// The error of a handler, which is sent as a problem.
 #[derive(Debug)]
-pub(super) struct ApiError(Problem);
+pub(super) struct ApiError(pub(super) Problem);
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {

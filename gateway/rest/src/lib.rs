@@ -10,6 +10,7 @@ mod bulk_create;
 mod bulk_limiter;
 mod cache_control;
 mod cancel_orders;
+mod check;
 mod client;
 mod commands;
 mod create_order;
@@ -57,6 +58,7 @@ use utoipa_axum::routes;
 use gateway_http::fallback;
 
 pub use self::bulk_limiter::MAX_BULK_WAIT;
+pub use self::check::check;
 pub use self::state::{Config, RestState, StateParts};
 
 /// Returns the routes with their documentation.

@@ -88,6 +88,7 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
     ("Query", "workers", Scope::MetricsRead, "{ workers { name } }"),
     ("Query", "worker", Scope::MetricsRead, r#"{ worker(name: "x") { name } }"#),
     ("Query", "health", Scope::MetricsRead, "{ health { status } }"),
+    ("Query", "system", Scope::MetricsRead, "{ system { settings { name } } }"),
     (
         "Mutation",
         "cancelOrder",

@@ -234,6 +234,19 @@ on_both!(the_parts_of_the_system_are_listed, |on| async move {
             }
         }
         assert!(system["database"]["latencySeconds"].as_f64().unwrap() > 0.0);
+        let query = "{ system { gateways { id host version startedAt } database { version } redis { version } \
+                     settings { name value source } } }";
+        let same = graphql(gateway, query).await["system"].clone();
+        assert_eq!(same["database"]["version"], database);
+        assert_eq!(same["redis"]["version"].as_str(), redis);
+        assert_eq!(same["settings"], system["settings"]);
+        for (one, other) in
+            same["gateways"].as_array().unwrap().iter().zip(system["gateways"].as_array().unwrap())
+        {
+            for name in ["id", "host", "version", "startedAt"] {
+                assert_eq!(one[name], other[name]);
+            }
+        }
     }
     second.stop().await;
     eventually("the end of the second gateway", async || {

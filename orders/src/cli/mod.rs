@@ -47,7 +47,7 @@ pub(crate) use settings::{
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
     RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
 };
-pub(crate) use signals::{StatsArgs, TopArgs, WorkersArgs};
+pub(crate) use signals::{StatsArgs, SystemArgs, TopArgs, WorkersArgs};
 pub(crate) use tools::{CompletionsArgs, DemoArgs, ManArgs, VersionArgs};
 pub(crate) use webhooks::{
     AttemptsArgs, CreateWebhookArgs, EndpointArgs, MessagesArgs, RecoverArgs, ResendArgs, RotateWebhookArgs,
@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Workers(WorkersArgs),
     /// Show rates, depth, workers and error classes on one screen, redrawn each second until Ctrl-C
     Top(TopArgs),
+    /// Print the running gateways, the servers that they use, and the settings of the gateway
+    System(SystemArgs),
     /// Pause and resume processing; a paused queue accepts orders but starts none
     #[command(subcommand)]
     Queue(QueueCommand),

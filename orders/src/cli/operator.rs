@@ -85,6 +85,9 @@ pub(crate) struct PauseArgs {
     /// Time of the automatic resume: a duration from now such as 15m, or RFC 3339; --for is the same [default: none]
     #[arg(long, visible_alias = "for", value_name = "TIME", value_parser = values::until)]
     pub(crate) until: Option<Until>,
+    /// Print the state of the queue and what the pause would do, without pausing it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) requester: RequesterArgs,
     #[command(flatten)]
@@ -228,6 +231,8 @@ pub(crate) struct RedriveArgs {
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) requester: RequesterArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
 }

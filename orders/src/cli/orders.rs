@@ -68,6 +68,9 @@ pub(crate) struct CreateOrderArgs {
     /// Idempotency key, with which the command can be repeated without creating another order [default: none]
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    /// Check the order or the file with the rules of this program, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) import: ImportArgs,
     #[command(flatten)]

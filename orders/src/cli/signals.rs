@@ -37,6 +37,15 @@ pub(crate) struct WorkersArgs {
     pub(crate) api: ApiArgs,
 }
 
+/// The settings of `orders system`.
+#[derive(Debug, Args)]
+pub(crate) struct SystemArgs {
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
 /// The settings of `orders top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {

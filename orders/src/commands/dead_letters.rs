@@ -1,7 +1,5 @@
 //! `orders dead-letters`: list failed orders and redrive them.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, requested_by};
@@ -58,6 +56,16 @@ async fn list_groups(args: &GroupsArgs) -> Result<(), Error> {
     Ok(())
 }
 
+/// The orders of a redrive, of which only the ids are known.
+const REDRIVEN: Layout = Layout {
+    id: "id",
+    none: "no dead letters match",
+    columns: &[
+        Column::new("ID", |order| text(order, "id")),
+        Column::new("RESULT", |order| text(order, "result")),
+    ],
+};
+
 async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
     if args.all || !args.filter.set_filters().is_empty() || args.rate.is_some() {
         return Err(Error::usage("--all, --rate and filters cannot be combined with order ids")
@@ -65,6 +73,8 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
     }
     let api = Api::new(&args.api)?;
     let mut wait = RedriveWait::begin(&api, args.wait).await?;
+    let format = args.format.format();
+    let mut listing = Listing::new(format, &REDRIVEN);
     let mut failures = Failures::default();
     for id in &args.ids {
         let outcome = if args.dry_run {
@@ -88,7 +98,14 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
                 error.to_string()
             }
         };
-        console::print(&format!("{id}  {result}\n"))?;
+        if format.is_for_readers() {
+            console::print(&format!("{id}  {result}\n"))?;
+        } else {
+            listing.add(&[json!({"id": id.to_string(), "result": result}).into()])?;
+        }
+    }
+    if !format.is_for_readers() {
+        listing.finish()?;
     }
     wait.finish(&api).await?;
     failures.result(args.ids.len(), "orders were not redriven")
@@ -110,16 +127,21 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         "filter": filter, "dryRun": args.dry_run, "ratePerSecond": args.rate,
         "requestedBy": requested_by(&args.requester), "reason": args.reason,
     });
+    let result = if args.dry_run { "would be redriven" } else { "redriven" };
+    let format = args.format.format();
+    let mut listing = Listing::new(format, &REDRIVEN);
     let mut count = 0;
     let last_start = loop {
         let redriven = api.post("/dead-letters/redrive", &body).await?;
         let ids = redriven["orderIds"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut lines = String::new();
-        for id in ids.iter().filter_map(Value::as_str) {
-            let _ = writeln!(lines, "{id}");
-            wait.add(id);
+        let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
+        ids.iter().for_each(|id| wait.add(id));
+        if format.is_for_readers() {
+            console::print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+        } else {
+            let item = |id: &&str| json!({"id": id, "result": result}).into();
+            listing.add(&ids.iter().map(item).collect::<Vec<_>>())?;
         }
-        console::print(&lines)?;
         count += ids.len();
         body["startAt"] = redriven["nextStartAt"].clone();
         if redriven["next"].is_null() {
@@ -127,12 +149,17 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         }
         body["after"] = redriven["next"].clone();
     };
-    let result = if args.dry_run { "would be redriven" } else { "redriven" };
     let until = if args.rate.is_some() && count > 0 {
         format!(", the last one starts before {last_start}")
     } else {
         String::new()
     };
-    console::print(&format!("{count} orders {result}{until}\n"))?;
+    let summary = format!("{count} orders {result}{until}\n");
+    if format.is_for_readers() {
+        console::print(&summary)?;
+    } else {
+        listing.finish()?;
+        console::explain(&summary);
+    }
     wait.finish(&api).await
 }

@@ -85,6 +85,7 @@ pub(crate) fn run(cli: Cli, matches: &ArgMatches, file: &FileSettings) -> Result
         Command::Watch(args) => run_on_runtime(orders::watch(args)),
         Command::Stats(args) => run_on_runtime(signals::stats(args)),
         Command::Workers(args) => run_on_runtime(signals::workers(args)),
+        Command::System(args) => run_on_runtime(signals::system(args)),
         Command::Top(args) => run_on_runtime(signals::top(args)),
         Command::Queue(command) => run_on_runtime(queue::run(command)),
         Command::DeadLetters(command) => run_on_runtime(dead_letters::run(command)),

@@ -1,9 +1,11 @@
 //! `orders queue`: pause, resume, status.
 
+use domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, requested_by};
 use crate::cli::{PauseArgs, QueueCommand};
+use crate::console;
 use crate::error::Error;
 use crate::output::{Column, Item, Layout, print_object, text, words};
 use crate::values::now;
@@ -11,7 +13,12 @@ use crate::values::now;
 /// Runs the command, and prints the state of the queue afterwards.
 pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
     let (queue, format) = match &command {
-        QueueCommand::Pause(PauseArgs { until, requester, queue: args }) => {
+        QueueCommand::Pause(PauseArgs { until, dry_run: true, queue: args, .. }) => {
+            let queue = Api::new(&args.api)?.get("/queue", &[]).await?;
+            console::explain(&pause_in_words(until.map(|until| until.at(now())), &queue));
+            (queue, &args.format)
+        }
+        QueueCommand::Pause(PauseArgs { until, requester, queue: args, .. }) => {
             let body =
                 json!({"until": until.map(|until| until.at(now())), "requestedBy": requested_by(requester)});
             (Api::new(&args.api)?.post("/queue/pause", &body).await?, &args.format)
@@ -22,6 +29,19 @@ pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
         QueueCommand::Status(args) => (Api::new(&args.api)?.get("/queue", &[]).await?, &args.format),
     };
     print_object(format.format(), &LAYOUT, &queue, describe)
+}
+
+/// Describes what a pause would do. Whether the caller has the permission is not known before.
+fn pause_in_words(until: Option<Timestamp>, queue: &Item) -> String {
+    let until = until.map_or("until it is resumed".to_owned(), |until| format!("until {until}"));
+    let already = if queue["paused"] == true { ", in place of the present pause" } else { "" };
+    let limit = &queue["counts"]["limit"];
+    format!(
+        "the queue would be paused {until}{already}: {} ready orders would wait, and {} in processing would finish. \
+         Nothing was changed\n",
+        show_count(&queue["length"], limit),
+        show_count(&queue["counts"]["processing"], limit)
+    )
 }
 
 const LAYOUT: Layout = Layout {

@@ -27,6 +27,14 @@ async fn run_command(folder: &tempfile::TempDir, api: &Api, arguments: &[&str]) 
 async fn pause_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut process, api) = start_dev(&folder, &[]).await;
+    let arguments = ["queue", "pause", "--for", "90m", "--dry-run"];
+    let output = run(folder.path(), &arguments, &[("ORDERS_URL", &api.base)]).await;
+    let (shown, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && !shown.contains("paused"), "{shown}{stderr}");
+    assert!(
+        stderr.starts_with("the queue would be paused until 20") && stderr.contains("Nothing was changed"),
+        "{stderr}"
+    );
     let shown = run_command(&folder, &api, &["queue", "pause", "--for", "90m"]).await;
     assert!(shown.contains("paused by     ann") && shown.contains(", until 20"), "{shown}");
     let shown = run_command(&folder, &api, &["queue", "pause"]).await;
@@ -100,6 +108,11 @@ async fn dead_letters_are_listed_and_redriven() {
         selected.starts_with(&format!("{}\n{}\n2 orders would be redriven", ids[1], ids[0])),
         "{selected}"
     );
+    for arguments in [&filter[..], &["dead-letters", "redrive", &ids[1], &ids[0]]] {
+        let listed = run_command(&folder, &api, &[arguments, &["--dry-run", "-o", "json"]].concat()).await;
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("an array");
+        assert_eq!(listed[1], json!({"id": ids[0], "result": "would be redriven"}));
+    }
     assert_eq!(api.order(&ids[0]).await["status"], "failed");
     let redriven =
         run_command(&folder, &api, &[&filter[..], &["--reason", "fixed", "--wait"]].concat()).await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::harness::{Api, Process, base_url, command, run};
+use crate::harness::{Api, Process, base_url, command, eventually, run};
 
 /// The id of no order.
 const NO_ORDER: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -119,6 +119,85 @@ async fn orders_are_created_listed_read_and_cancelled() {
         let (code, _, stderr) = system.run(arguments).await;
         assert!(code == 2 && stderr.contains(part), "{arguments:?}: {code} {stderr}");
     }
+    system.stop().await;
+}
+
+/// Each command that lists something, with the formats for programs.
+#[tokio::test]
+async fn every_listing_has_every_format() {
+    let system = System::start().await;
+    let id = system.create(&["--customer", "ann"]).await;
+    system.api.wait_for_status(&id, "completed").await;
+    let check = async |arguments: &[&str]| {
+        for format in ["table", "wide", "json", "csv", "id"] {
+            let shown = system.succeed(&[arguments, &["-o", format]].concat()).await;
+            match format {
+                "json" => assert!(!json(&shown).is_null(), "{arguments:?}: {shown}"),
+                "csv" => assert!(
+                    shown.lines().next().is_some_and(|head| !head.is_empty() && !head.contains(' ')),
+                    "{arguments:?}: {shown}"
+                ),
+                "id" => assert!(shown.lines().all(|id| !id.contains([' ', ','])), "{arguments:?}: {shown}"),
+                _ => assert!(!shown.is_empty(), "{arguments:?}"),
+            }
+        }
+    };
+    for arguments in [
+        &["list"][..],
+        &["list", "--status", "failed"],
+        &["get", &id],
+        &["get", &id, "--events"],
+        &["create", "--item", "Vase", "--price", "1", "--dry-run"],
+        &["stats"],
+        &["workers"],
+        &["system"],
+        &["queue", "status"],
+        &["queue", "pause", "--dry-run"],
+        &["dead-letters", "list"],
+        &["dead-letters", "groups"],
+        &["dead-letters", "redrive", "--all", "--dry-run"],
+        &["cancel", "--all", "--dry-run"],
+        &["webhooks", "list"],
+        &["config", "dev"],
+        &["version"],
+    ] {
+        check(arguments).await;
+    }
+    // An SQLite file belongs to one process.
+    system.process.terminate();
+    for arguments in [&["keys", "list"][..], &["tenants", "list"], &["audit"]] {
+        eventually("the end of the process", || async { (system.run(arguments).await.0 == 0).then_some(()) })
+            .await;
+        check(arguments).await;
+    }
+}
+
+/// A dry run has the rules of a create and creates nothing.
+#[tokio::test]
+async fn a_dry_run_creates_no_order() {
+    let system = System::start().await;
+    let lines = ["create", "--item", "Vase", "--quantity", "2", "--price", "25.00", "--dry-run"];
+    let (code, stdout, stderr) = system.run(&[&lines[..], &["--currency", "EUR"]].concat()).await;
+    assert!(code == 0 && stdout.starts_with("total           50.00 EUR\n"), "{stdout}{stderr}");
+    assert!(stdout.contains("item            2 × Vase at 25.00\n"), "{stdout}");
+    assert!(stderr.contains("is not sent") && stderr.contains("are not checked"), "{stderr}");
+    let (code, _, stderr) = system.run(&["create", "--item", "Vase", "--price", "0.005", "--dry-run"]).await;
+    assert!(code == 2 && stderr.contains("/lineItems/0/price"), "{stderr}");
+
+    let file = system.folder.path().join("orders.ndjson");
+    std::fs::write(&file, "{\"item\":\"Vase\",\"quantity\":1,\"price\":1}\n\n{\"item\":\"Vase\"}\n")
+        .expect("a file");
+    let check = ["create", "--file", "orders.ndjson", "--dry-run", "-o", "json"];
+    let (code, stdout, stderr) = system.run(&check).await;
+    let invalid = json(&stdout);
+    assert_eq!(
+        (code, &invalid[0]["line"], &invalid[1]),
+        (1, &serde_json::json!(3), &Value::Null),
+        "{stderr}"
+    );
+    assert!(stderr.contains("1 of 2 orders are valid"), "{stderr}");
+    assert!(!system.folder.path().join("orders.ndjson.import").exists(), "a dry run has no state");
+    assert_eq!(system.succeed(&["list", "-o", "json"]).await, "[]\n");
     system.stop().await;
 }
 

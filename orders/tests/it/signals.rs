@@ -45,6 +45,12 @@ async fn gateway() -> MockServer {
         json!({"pending": 9, "processing": 3, "completed": 1, "failed": 4, "cancelled": 0, "limit": 100_000});
     respond(get("/queue"), json!({"paused": false, "length": 7, "workers": 1, "counts": counts})).await;
     respond(get("/orders"), json!([])).await;
+    let system = json!({
+        "gateways": [{"id": "66ff", "host": null, "version": "0.1.0", "startedAt": "S", "lastSeenAt": "L"}],
+        "database": {"version": "SQLite 3.50.0", "latencySeconds": 0.001},
+        "settings": [{"name": "--lease", "value": "30s", "source": "default"}],
+    });
+    respond(get("/system"), system).await;
     let group = json!({"errorClass": "http_503", "reason": "HTTP 503 from host-*", "count": 41, "customers": 12,
         "firstFailedAt": "F", "lastFailedAt": "L", "latestOrderId": "O"});
     respond(get("/dead-letters/groups"), json!({"groups": [group], "orders": 41, "complete": true})).await;
@@ -78,6 +84,14 @@ async fn statistics_workers_and_groups_are_shown() {
         worker.contains("host          web-1\n") && worker.contains("order         O  attempt 2"),
         "{worker}"
     );
+
+    let system = succeed(&gateway, &["system", "-o", "wide"]).await;
+    for part in
+        ["66ff     -     0.1.0", "database      SQLite 3.50.0, answers in 1ms", "--lease  30s    default"]
+    {
+        assert!(system.contains(part), "{part}: {system}");
+    }
+    assert_eq!(succeed(&gateway, &["system", "-o", "id"]).await, "66ff\n");
 
     let groups = succeed(&gateway, &["dlq", "groups", "--error-class", "http_503"]).await;
     assert!(groups.contains("41     http_503  HTTP 503 from host-*  12"), "{groups}");

@@ -14,6 +14,7 @@ mod query;
 mod queue;
 pub(crate) mod scalars;
 pub(crate) mod subscription;
+mod system;
 mod tracking;
 mod types;
 mod webhook_input;
@@ -35,6 +36,7 @@ use self::operations::OperationsQuery;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
 use self::subscription::Subscription;
+use self::system::SystemQuery;
 use self::tracking::TrackingMutation;
 use self::webhooks::{WebhookMutation, WebhookQuery};
 use crate::response_budget::Metered;
@@ -42,7 +44,15 @@ use crate::services::Services;
 
 /// Queries.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(OrderQuery, EventLogQuery, QueueQuery, WebhookQuery, AccessQuery, OperationsQuery);
+pub(crate) struct Query(
+    OrderQuery,
+    EventLogQuery,
+    QueueQuery,
+    WebhookQuery,
+    AccessQuery,
+    OperationsQuery,
+    SystemQuery,
+);
 
 /// Mutations.
 #[derive(MergedObject, Default)]

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::describe::describe;
+use super::dry_run;
 use super::import;
 use super::layout::ORDERS;
 use crate::cli::{CreateOrderArgs, DetailArgs};
@@ -14,18 +15,25 @@ use crate::values::now;
 
 /// Creates one order and prints it, or creates the orders of a file.
 pub(crate) async fn run(args: CreateOrderArgs) -> Result<(), Error> {
+    let format = args.format.format();
     if let Some(file) = &args.import.file {
+        if args.dry_run {
+            return dry_run::check_file(file, format);
+        }
         let api = Api::new(&args.api)?;
-        return import::run(file, &args.import, &api, args.format.format()).await;
+        return import::run(file, &args.import, &api, format).await;
     }
     let mut order = details(&args.details);
     order.insert("lineItems".to_owned(), line_items(&args)?);
+    if args.dry_run {
+        return dry_run::check(order, format);
+    }
     let api = Api::new(&args.api)?;
     let created = api.create("/orders", &order.into(), args.key.as_deref()).await?;
-    if args.format.format().is_for_readers() {
+    if format.is_for_readers() {
         console::explain("the order is created\n");
     }
-    print_object(args.format.format(), &ORDERS, &created, describe)
+    print_object(format, &ORDERS, &created, describe)
 }
 
 /// Returns the line items: the n-th name, quantity and price belong together.

@@ -3,6 +3,7 @@
 mod cancel;
 mod create;
 mod describe;
+mod dry_run;
 mod get;
 mod import;
 mod layout;

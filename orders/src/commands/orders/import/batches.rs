@@ -13,25 +13,25 @@ const MAX_LINE: usize = 512 * 1024;
 
 /// Consecutive lines of the file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Batch {
-    pub(super) rows: Vec<Row>,
+pub(in crate::commands::orders) struct Batch {
+    pub(in crate::commands::orders) rows: Vec<Row>,
     /// Position after the last line, in bytes.
-    pub(super) end: u64,
+    pub(in crate::commands::orders) end: u64,
     /// Number of the last line, from 1.
-    pub(super) last_line: u64,
+    pub(in crate::commands::orders) last_line: u64,
 }
 
 /// A line that is not empty.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in crate::commands::orders) struct Row {
     /// Number of the line, from 1.
-    pub(super) line: u64,
-    pub(super) text: String,
+    pub(in crate::commands::orders) line: u64,
+    pub(in crate::commands::orders) text: String,
 }
 
 /// The batches of a file.
 #[derive(Debug)]
-pub(super) struct Batches {
+pub(in crate::commands::orders) struct Batches {
     reader: BufReader<File>,
     name: String,
     /// Position after the last line that was read.
@@ -45,7 +45,12 @@ pub(super) struct Batches {
 
 impl Batches {
     /// Opens the file at a position, before which it has `lines` lines.
-    pub(super) fn open(file: &Path, offset: u64, lines: u64, most: u32) -> Result<Self, Error> {
+    pub(in crate::commands::orders) fn open(
+        file: &Path,
+        offset: u64,
+        lines: u64,
+        most: u32,
+    ) -> Result<Self, Error> {
         let name = file.display().to_string();
         let opened = File::open(file).and_then(|mut file| file.seek(SeekFrom::Start(offset)).map(|_| file));
         let reader = BufReader::new(opened.map_err(|error| unreadable(&name, &error))?);
@@ -53,7 +58,7 @@ impl Batches {
     }
 
     /// Returns the next batch; `None` at the end of the file and after an error.
-    pub(super) fn next(&mut self) -> Option<Result<Batch, Error>> {
+    pub(in crate::commands::orders) fn next(&mut self) -> Option<Result<Batch, Error>> {
         if self.is_ended {
             return None;
         }

@@ -17,7 +17,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::batches::{Batch, Batches};
+use self::batches::Batch;
+pub(super) use self::batches::Batches;
 use self::rejects::Rejects;
 use self::send::{Sender, Sent};
 use self::state::State;
