@@ -1,9 +1,8 @@
 //! The declaration of every metric of the gateway.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+mod series;
 
-use domain::Status;
-use gateway_store::Cause;
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// What a metric measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +13,17 @@ enum Kind {
     Histogram,
 }
 use Kind::{Counter, Gauge, Histogram};
+
+impl Kind {
+    /// Registers a series with 0.
+    fn register(self, name: &'static str, labels: Vec<Label>) {
+        match self {
+            Counter => counter!(name, labels).increment(0),
+            Gauge(_) => gauge!(name, labels).increment(0.0),
+            Histogram => drop(histogram!(name, labels)),
+        }
+    }
+}
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
@@ -260,44 +270,10 @@ fn describe() {
             Histogram => describe_histogram!(name, Unit::Seconds, help),
         }
     }
-    // Metrics exist from the start, so that a rate has a first value.
-    for counter in [
-        metrics::counter!("orders_bus_events_dropped_total"),
-        metrics::counter!("orders_bus_publish_errors_total"),
-        metrics::counter!("orders_created_total"),
-        metrics::counter!("orders_database_statements_total"),
-        metrics::counter!("orders_database_transaction_retries_total"),
-        metrics::counter!("orders_enqueued_total"),
-        metrics::counter!("orders_event_log_numbered_total"),
-        metrics::counter!("orders_events_recovered_total"),
-        metrics::counter!("orders_graphql_events_sent_total"),
-        metrics::counter!("orders_leases_expired_total"),
-        metrics::counter!("orders_pruned_total"),
-        metrics::counter!("orders_searches_rejected_total"),
-    ] {
-        counter.absolute(0);
+    for (name, kind, _) in METRICS {
+        series::labels_of(name).into_iter().for_each(|labels| kind.register(name, labels));
     }
-    for status in Status::ALL {
-        metrics::counter!("orders_transitions_total", "status" => status.as_str()).absolute(0);
-    }
-    for kind in ["create", "command"] {
-        metrics::counter!("orders_batches_total", "kind" => kind).absolute(0);
-        metrics::counter!("orders_batch_entries_total", "kind" => kind).absolute(0);
-    }
-    drop(metrics::histogram!("orders_database_transaction_duration_seconds"));
-    drop(metrics::histogram!("orders_dispatch_duration_seconds"));
-    metrics::gauge!("orders_parked").set(0.0);
-    metrics::gauge!("orders_database_clock_step_seconds").set(0.0);
-    metrics::counter!("orders_webhook_events_missed_total").absolute(0);
-    for outcome in webhook::OutcomeKind::ALL {
-        metrics::counter!("orders_webhook_deliveries_total", "outcome" => outcome.as_str()).absolute(0);
-    }
-    for direction in ["back", "forward"] {
-        metrics::counter!("orders_database_clock_steps_total", "direction" => direction).absolute(0);
-    }
-    for cause in Cause::ALL {
-        metrics::counter!("orders_parked_total", "reason" => cause.as_str()).absolute(0);
-    }
+    series::register_routes();
 }
 
 #[cfg(test)]
@@ -325,11 +301,38 @@ mod tests {
         assert!(!text.contains("quantile"), "{text}");
     }
 
+    #[test]
+    fn every_metric_has_its_series_from_the_start() {
+        let recorder = telemetry::recorder::builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, describe);
+        let text = recorder.handle().render();
+        for (name, kind, _) in METRICS {
+            let sample = if kind == Histogram { format!("{name}_count") } else { name.to_owned() };
+            let found = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(&sample)).count();
+            let expected = match name {
+                name if series::ELSEWHERE.contains(&name) => 0,
+                name if series::BY_ROUTE.contains(&name) => found.max(50),
+                name => series::labels_of(name).len(),
+            };
+            assert_eq!(found, expected, "{name}");
+        }
+        assert!(text.lines().all(|line| line.starts_with('#') || line.is_empty() || line.ends_with(" 0")));
+        for line in [
+            r#"orders_database_connections{pool="writers",state="used"} 0"#,
+            r#"orders_http_requests_total{method="POST",route="/orders",status="201"} 0"#,
+            r#"orders_http_requests_total{method="GET",route="/orders/{id}",status="503"} 0"#,
+            r#"orders_http_request_duration_seconds_count{method="GET",route="/orders/{id}"} 0"#,
+            "orders_webhook_delivery_duration_seconds_count 0",
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
+    }
+
     /// Collects the names that the code passes to `counter!` and the other macros.
     fn recorded(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.ends_with("tests") {
+            if path.ends_with("tests") || path.ends_with("metrics") {
                 continue;
             } else if path.is_dir() {
                 recorded(&path, names);

@@ -22,13 +22,17 @@ pub(crate) const METRICS: [(&str, &str, &str); 7] = [
     (QUEUE_ERRORS, "counter", "Failed pulls from the queue."),
 ];
 
-/// Describes each metric to the recorder, if there is one.
+/// Describes each metric to the recorder, if there is one, and registers those that have no series yet with 0. The others
+/// are registered by [`AttemptMetrics::new`].
 pub(crate) fn describe() {
     for (name, kind, help) in METRICS {
         match kind {
             "gauge" => describe_gauge!(name, help),
             _ => describe_counter!(name, help),
         }
+    }
+    for name in [REJECTED, RECONNECTS, QUEUE_ERRORS] {
+        counter!(name).increment(0);
     }
 }
 

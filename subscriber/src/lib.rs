@@ -60,7 +60,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     config.check()?;
-    metrics::describe();
+    metrics::describe(&config.reader);
     let calls = calls::Calls::new(&config)?;
     worker::Worker::new(config, calls, handler).run(shutdown).await
 }

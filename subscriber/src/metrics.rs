@@ -15,14 +15,20 @@ pub(crate) const METRICS: [(&str, &str, &str); 4] = [
     (RECONNECTS, "counter", "Calls to a gateway that failed and were repeated over another connection."),
 ];
 
-/// Describes each metric to the recorder, if there is one.
-pub(crate) fn describe() {
+/// Describes each metric to the recorder, if there is one, and registers the series of a reader with 0.
+pub(crate) fn describe(reader: &str) {
     for (name, kind, help) in METRICS {
         match kind {
             "gauge" => describe_gauge!(name, help),
             _ => describe_counter!(name, help),
         }
     }
+    for outcome in ["applied", "retried"] {
+        counter!(EVENTS, "reader" => reader.to_owned(), "outcome" => outcome).increment(0);
+    }
+    gauge!(LAG, "reader" => reader.to_owned()).increment(0.0);
+    counter!(LOST, "reader" => reader.to_owned()).increment(0);
+    counter!(RECONNECTS).increment(0);
 }
 
 pub(crate) fn count_event(reader: &str, outcome: &'static str) {

@@ -46,6 +46,7 @@ pub use self::errors::status;
 pub use self::persisted_queries::TrustedDocuments;
 pub use self::schema::sdl;
 pub use self::state::{Hooks, State, StateParts};
+pub use self::transport::CLOSE_CODES;
 
 /// Returns the routes of the API.
 pub fn routes<S>(state: State) -> Router<S> {

@@ -29,6 +29,13 @@ This page is generated. Rewrite it with `ORDERS_WRITE_REFERENCE=1 cargo test -p 
 
 Gateways serve `/metrics` on the HTTP port, processors and e-mail on `--metrics-addr`, both in Prometheus' text format.
 [names.md](../contribute/names.md) lists the labels and the old names.
+
+Every series exists with 0 from the start, so that a rate contains the first event. The exceptions:
+
+- `orders_failed_total` has `error`, `lease_expired` and `other` from the start. Handlers choose the other error classes.
+- `orders_http_requests_total` has, for each route of the REST API and GraphQL, the status of a success, 500 and 503. Other
+  statuses and the routes of pages appear with their first response.
+- The metrics of TLS files and of a token issuer exist where these are configured.
 ";
 
 const COMMANDS_HEAD: &str = "# Commands

@@ -1,4 +1,6 @@
-//! The names of all metrics of a running system.
+//! The names and series of all metrics of a running system.
+
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
@@ -30,6 +32,36 @@ const DIMENSIONLESS: [&str; 22] = [
     "orders_workers",
 ];
 
+/// Metrics of parts that this system does not have: TLS and a token issuer.
+const NOT_CONFIGURED: [&str; 4] = [
+    "orders_jwks_loaded_timestamp_seconds",
+    "orders_jwks_reads_total",
+    "orders_tls_certificate_expiry_timestamp_seconds",
+    "orders_tls_reloads_total",
+];
+/// Metrics with a label whose values are not all known: error classes of handlers, and statuses of responses.
+const UNBOUNDED: [&str; 3] =
+    ["orders_failed_total", "orders_http_request_duration_seconds_count", "orders_http_requests_total"];
+
+/// Returns the series, that of a histogram by its count.
+fn series(text: &str) -> BTreeSet<&str> {
+    let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    let series = samples.map(|(series, _)| series);
+    series.filter(|series| !series.contains("_bucket{") && !name(series).ends_with("_sum")).collect()
+}
+
+fn name(series: &str) -> &str {
+    series.split('{').next().unwrap_or_default()
+}
+
+/// Returns the metrics of gateways and processors in the reference, which another test compares with the code.
+fn declared() -> Vec<String> {
+    let reference = include_str!("../../../docs/reference/metrics.md");
+    let of_system = reference.split("## Subscribers").next().unwrap_or_default();
+    let names = of_system.lines().filter_map(|line| line.strip_prefix("| `orders_")?.split('`').next());
+    names.map(|name| format!("orders_{name}")).collect()
+}
+
 /// A gateway and a processor in one process record the metrics of both.
 #[tokio::test]
 async fn metrics_have_prefix_help_and_unit() {
@@ -47,6 +79,21 @@ async fn metrics_have_prefix_help_and_unit() {
     ];
     let mut dev = Process::start(command(folder.path(), &arguments, &[]), "orders dev");
     let api = Api::new(base_url(&mut dev).await);
+    // The processor starts after the gateway.
+    let at_start = eventually("the metrics of both", || async {
+        let (_, text) = api.get("/metrics").await;
+        Some(text.as_str()?.to_owned()).filter(|text| text.contains("orders_processor_slots{"))
+    })
+    .await;
+    let at_start = series(&at_start);
+    let declared = declared();
+    assert!(declared.len() > 70, "{}", declared.len());
+    for metric in declared.iter().filter(|metric| !NOT_CONFIGURED.contains(&metric.as_str())) {
+        let is_there = |series: &&str| {
+            name(series).strip_prefix(metric.as_str()).is_some_and(|part| ["", "_count"].contains(&part))
+        };
+        assert!(at_start.iter().any(is_there), "{metric} has no series from the start");
+    }
     let id = api.create_id().await;
     api.wait_for_status(&id, "completed").await;
     // One rejection of each kind, and a long poll that has ended.
@@ -65,6 +112,11 @@ async fn metrics_have_prefix_help_and_unit() {
             .then_some(text)
     })
     .await;
+    let new: Vec<&str> = series(&text)
+        .into_iter()
+        .filter(|series| !at_start.contains(series) && !UNBOUNDED.contains(&name(series)))
+        .collect();
+    assert!(new.is_empty(), "these series do not exist from the start: {new:?}");
     let names = include_str!("../../../docs/contribute/names.md");
     let mut families = Vec::new();
     for (name, kind) in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {

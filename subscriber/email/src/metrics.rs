@@ -11,10 +11,13 @@ pub(crate) const METRICS: [(&str, &str, &str); 1] = [(
     "E-mails by outcome: sent, rejected, given_up, unknown (may be lost), no_recipient or failed_to_render.",
 )];
 
-/// Describes each metric to the recorder, if there is one.
+/// Describes each metric to the recorder, if there is one, and registers its series with 0.
 pub(crate) fn describe() {
     for (name, _, help) in METRICS {
         describe_counter!(name, help);
+    }
+    for outcome in Outcome::ALL {
+        counter!(SENT, "outcome" => outcome.as_str()).increment(0);
     }
 }
 
@@ -35,14 +38,22 @@ pub(crate) enum Outcome {
     FailedToRender,
 }
 
+impl Outcome {
+    const ALL: [Self; 6] =
+        [Self::Sent, Self::Rejected, Self::GivenUp, Self::Unknown, Self::NoRecipient, Self::FailedToRender];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Rejected => "rejected",
+            Self::GivenUp => "given_up",
+            Self::Unknown => "unknown",
+            Self::NoRecipient => "no_recipient",
+            Self::FailedToRender => "failed_to_render",
+        }
+    }
+}
+
 pub(crate) fn count(outcome: Outcome) {
-    let outcome = match outcome {
-        Outcome::Sent => "sent",
-        Outcome::Rejected => "rejected",
-        Outcome::GivenUp => "given_up",
-        Outcome::Unknown => "unknown",
-        Outcome::NoRecipient => "no_recipient",
-        Outcome::FailedToRender => "failed_to_render",
-    };
-    counter!(SENT, "outcome" => outcome).increment(1);
+    counter!(SENT, "outcome" => outcome.as_str()).increment(1);
 }

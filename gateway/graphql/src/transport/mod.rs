@@ -1,5 +1,6 @@
 //! The transports: HTTP, server-sent events and websockets.
 
+mod close_codes;
 pub(crate) mod http;
 mod negotiate;
 mod operation_results;
@@ -7,3 +8,5 @@ mod sse;
 mod websocket;
 mod websocket_protocol;
 mod websocket_session;
+
+pub use self::close_codes::CLOSE_CODES;

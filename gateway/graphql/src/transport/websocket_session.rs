@@ -45,6 +45,7 @@ use crate::execution_result::ExecutionResult;
 use crate::executor::Executor;
 use crate::request::Params;
 use crate::state::State;
+use crate::transport::close_codes;
 use crate::transport::operation_results::{Outgoing, forward_results, results};
 use crate::transport::websocket_protocol::{Action, Close, Protocol, ProtocolState};
 use gateway_http::auth::{self, Auth, Verdict};
@@ -208,7 +209,7 @@ impl Session {
         let end = self.serve().await;
         self.running.clear();
         let code = Box::pin(self.close(end)).await;
-        counter!("orders_graphql_websocket_closes_total", "code" => code.to_string()).increment(1);
+        counter!("orders_graphql_websocket_closes_total", "code" => close_codes::label(code)).increment(1);
     }
 
     /// Closes the socket and returns the close code.
