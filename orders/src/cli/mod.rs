@@ -35,7 +35,8 @@ pub(crate) use config_file::FileSettings;
 pub(crate) use context::{ContextCommand, SetContextArgs};
 pub(crate) use flag_secrets::{SecretInFlag, redact_value, secrets_in_flags};
 pub(crate) use operator::{
-    ApiArgs, DeadLettersCommand, GroupsArgs, ListArgs, PauseArgs, QueueCommand, RedriveArgs, RequesterArgs,
+    AddressArgs, ApiArgs, DeadLettersCommand, GroupsArgs, ListArgs, PauseArgs, QueueCommand, RedriveArgs,
+    RequesterArgs,
 };
 pub(crate) use orders::{
     CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ImportArgs, ListOrdersArgs, WatchArgs,
@@ -45,7 +46,8 @@ pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, EmailArgs, GatewaySettings,
     GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
-    RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TokenArgs, WorkArgs, read_token_file, sqlite_file,
+    RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TOKEN_VARIABLE, TokenArgs, WorkArgs, read_token_file,
+    sqlite_file,
 };
 pub(crate) use signals::{StatsArgs, SystemArgs, TopArgs, WorkersArgs};
 pub(crate) use tools::{CompletionsArgs, DemoArgs, ManArgs, VersionArgs};
@@ -127,10 +129,10 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// List the workers of the last hour, or print one of them with its orders
     Workers(WorkersArgs),
-    /// Show rates, depth, workers and error classes on one screen, redrawn each second until Ctrl-C
-    Top(TopArgs),
     /// Print the running gateways, the servers that they use, and the settings of the gateway
     System(SystemArgs),
+    /// Show rates, depth, workers and error classes on one screen, redrawn each second until Ctrl-C
+    Top(TopArgs),
     /// Pause and resume processing; a paused queue accepts orders but starts none
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -358,6 +360,10 @@ pub(crate) struct ConfigArgs {
     #[command(flatten)]
     token: TokenArgs,
     #[command(flatten)]
+    pub(crate) address: Box<AddressArgs>,
+    #[command(flatten)]
+    ca: CaArgs,
+    #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
     work: WorkArgs,
@@ -382,10 +388,12 @@ pub(crate) enum Configured {
     Email,
     /// `orders migrate`.
     Migrate,
+    /// The commands that send requests to a gateway, such as `orders list`.
+    Client,
 }
 
 impl Configured {
-    /// The command's name on the command line.
+    /// The name of the command, or of one of the commands, on the command line.
     pub(crate) fn command_name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
@@ -393,6 +401,8 @@ impl Configured {
             Self::Processor => "processor",
             Self::Email => "email",
             Self::Migrate => "migrate",
+            // All of them have the same settings.
+            Self::Client => "list",
         }
     }
 }

@@ -3,7 +3,7 @@
 use gateway::store::{BackupError, back_up};
 
 use crate::cli::BackupArgs;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::values::DatabaseUrl;
 use crate::{console, log};
 
@@ -19,14 +19,14 @@ pub(super) async fn run(args: BackupArgs) -> Result<(), Error> {
         }
     };
     let bytes = back_up(&database, &args.file).await.map_err(|error| {
-        let hint = match &error {
-            BackupError::Missing(_) => "set the folder with --data-dir (ORDERS_DATA_DIR)",
-            BackupError::Exists(_) => "give a file that does not exist",
+        let (kind, hint) = match &error {
+            BackupError::Missing(_) => (Kind::NotFound, "set the folder with --data-dir (ORDERS_DATA_DIR)"),
+            BackupError::Exists(_) => (Kind::Refused, "give a file that does not exist"),
             BackupError::Write { .. } | BackupError::Copy(_) => {
-                "check the free space and the permissions of the folder"
+                (Kind::Failed, "check the free space and the permissions of the folder")
             }
         };
-        Error::failed(error.to_string()).hint(hint)
+        Error::new(kind, error.to_string()).hint(hint)
     })?;
     console::print(&format!("{} has {bytes} bytes\n", args.file.display()))
 }

@@ -2,6 +2,7 @@
 
 use gateway::store::Repaired;
 
+use super::keys::failed;
 use crate::cli::RepairArgs;
 use crate::error::Error;
 use crate::{console, log, startup};
@@ -16,7 +17,7 @@ pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
     let repaired = store.repair_order(args.id, &args.set, reason).await;
     store.close().await;
     let id = args.id;
-    match repaired.map_err(|error| Error::failed(error.to_string()))? {
+    match repaired.map_err(failed)? {
         Repaired::Sound => {
             console::print(&format!("{id} is readable; processing continues from its status\n"))
         }
@@ -24,8 +25,9 @@ pub(super) async fn run(args: RepairArgs) -> Result<(), Error> {
         Repaired::FailedUnreadable(detail) => console::print(&format!(
             "{id} is marked as failed, and still cannot be read: {detail}; --set COLUMN=VALUE gives the column a value\n"
         )),
-        Repaired::NotFound => Err(Error::failed(format!("order {id} not found"))),
-        Repaired::Final => Err(Error::failed(format!("{id} is already completed, failed or cancelled"))
+        Repaired::NotFound => Err(Error::not_found(format!("order {id} not found"))
+            .hint("`orders doctor` lists the orders that cannot be read")),
+        Repaired::Final => Err(Error::refused(format!("{id} is already completed, failed or cancelled"))
             .hint("set the columns that cannot be read with --set COLUMN=VALUE")),
         Repaired::StillUnreadable(detail) => Err(Error::failed(format!(
             "{id} cannot be read: {detail}; nothing was changed"

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::values::{ContextName, redacted};
 
 /// The address without settings: `orders dev` on this machine.
-const DEFAULT_URL: &str = "http://127.0.0.1:3000";
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
 /// The gateway of a command.
 pub(super) struct Target {

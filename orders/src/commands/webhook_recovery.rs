@@ -66,7 +66,7 @@ async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error
         let recovery = &endpoint["recovery"];
         match &followed {
             None if recovery.is_null() => {
-                return Err(Error::failed("no recovery of the endpoint is running")
+                return Err(Error::refused("no recovery of the endpoint is running")
                     .hint("it may have ended; --since starts another one"));
             }
             None => followed = Some(recovery["startedAt"].clone()),
@@ -79,13 +79,13 @@ async fn follow(api: &Api, path: &str, is_for_readers: bool) -> Result<(), Error
                 };
             }
             Some(started) if *started != recovery["startedAt"] => {
-                return Err(Error::failed("another recovery of the endpoint was started")
+                return Err(Error::refused("another recovery of the endpoint was started")
                     .hint("repeat the command without --since to follow it"));
             }
             Some(_) => {}
         }
         if endpoint["state"] == "disabled" {
-            return Err(Error::failed("the endpoint is disabled, so nothing is delivered").hint(
+            return Err(Error::refused("the endpoint is disabled, so nothing is delivered").hint(
                 "`orders webhooks enable` enables it; then repeat the command without --since to follow the recovery",
             ));
         }

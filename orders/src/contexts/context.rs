@@ -59,7 +59,7 @@ impl Contexts {
                 true => format!("no contexts are stored: `orders context set {name} --url URL` stores one"),
                 false => format!("use one of: {}", known.join(", ")),
             };
-            Error::usage(format!("the context {name} does not exist")).hint(hint)
+            Error::not_found(format!("the context {name} does not exist")).hint(hint)
         })
     }
 

@@ -105,10 +105,10 @@ pub(crate) async fn open_database_beside_gateway(args: &DatabaseArgs, instead: &
         Ok(store)
     };
     opened.await.map_err(|unready: Unready| match unready {
-        Unready::Connect(error @ ConnectError::InUse(_)) => Error::failed(error.to_string()).hint(format!(
+        Unready::Connect(error @ ConnectError::InUse(_)) => Error::refused(error.to_string()).hint(format!(
             "an SQLite file belongs to one process: {instead}, or stop the process that uses the file"
         )),
-        Unready::Connect(error @ ConnectError::Missing(_)) => Error::failed(error.to_string())
+        Unready::Connect(error @ ConnectError::Missing(_)) => Error::not_found(error.to_string())
             .hint("`orders migrate` creates the database; then repeat this command"),
         other => other.into_error(args),
     })
@@ -185,6 +185,26 @@ async fn connect(args: &DatabaseArgs, options: &Options) -> Result<Store, Connec
     Store::connect(&url.expose_secret(), options).await
 }
 
+/// Returns the meaning of an error for scripts.
+fn kind_of(error: &ConnectError) -> Kind {
+    match error {
+        ConnectError::InvalidUrl { .. } => Kind::Usage,
+        ConnectError::Missing(_) => Kind::NotFound,
+        ConnectError::Refused(_) | ConnectError::InUse(_) | ConnectError::Privileges { .. } => Kind::Refused,
+        ConnectError::Unreachable { .. } => Kind::Unavailable,
+        ConnectError::OtherDatabase
+        | ConnectError::NeedsTls
+        | ConnectError::File(_)
+        | ConnectError::Damaged(_)
+        | ConnectError::ReadOnly(_)
+        | ConnectError::Misconfigured(_)
+        | ConnectError::Newer { .. }
+        | ConnectError::Development
+        | ConnectError::Interrupted
+        | ConnectError::Migration(_) => Kind::Failed,
+    }
+}
+
 fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
     const SETTING: &str = "--database-url (DATABASE_URL)";
     let file = if args.has_url() { SETTING } else { "--data-dir (ORDERS_DATA_DIR)" };
@@ -226,9 +246,7 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
             "the next start resumes with the unfinished step".to_owned()
         }
     };
-    let kind =
-        if matches!(error, ConnectError::Unreachable { .. }) { Kind::Unavailable } else { Kind::Failed };
-    Error::new(kind, error.to_string()).hint(hint)
+    Error::new(kind_of(error), error.to_string()).hint(hint)
 }
 
 #[cfg(test)]

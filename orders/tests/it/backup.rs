@@ -62,9 +62,11 @@ async fn sqlite_backup_is_restored() {
     // A later order is not in the backup.
     api.create().await;
     let again = run(folder.path(), &["backup", "copy.db"], &[]).await;
-    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("exists already"));
+    assert!(
+        again.status.code() == Some(4) && String::from_utf8_lossy(&again.stderr).contains("exists already")
+    );
     let typo = run(folder.path(), &["backup", "other.db", "--data-dir", "typo"], &[]).await;
-    assert!(!typo.status.success() && !folder.path().join("typo").exists());
+    assert!(typo.status.code() == Some(3) && !folder.path().join("typo").exists());
     first.terminate();
     first.wait_for_success().await;
 

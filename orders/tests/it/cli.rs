@@ -415,8 +415,8 @@ async fn second_process_on_the_same_data_is_refused() {
     let free = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
     let mut first = Process::start(command(folder.path(), &free, &[]), "the first");
     first.wait_for_stdout("its banner", |line| line.contains("is ready").then_some(())).await;
-    assert_error(&run(folder.path(), &free, &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
-    assert_error(&run(folder.path(), &["migrate"], &[]).await, 1, &["in use", "ORDERS_DATA_DIR"]);
+    assert_error(&run(folder.path(), &free, &[]).await, 4, &["in use", "ORDERS_DATA_DIR"]);
+    assert_error(&run(folder.path(), &["migrate"], &[]).await, 4, &["in use", "ORDERS_DATA_DIR"]);
     first.terminate();
     first.wait_for_success().await;
     assert!(run(folder.path(), &["migrate"], &[]).await.status.success());

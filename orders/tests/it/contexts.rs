@@ -211,7 +211,13 @@ async fn a_key_is_sent_to_the_url_of_its_context_only() {
 async fn contexts_that_cannot_be_used_are_errors() {
     let user = User::new();
     let url = "http://127.0.0.1:1";
-    let stderr = user.refuse(&["queue", "status", "--context", "shop"], &[]).await;
+    let unknown = async |arguments: &[&str]| {
+        let output = user.run_with(arguments, &[], "").await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {stderr}");
+        stderr
+    };
+    let stderr = unknown(&["queue", "status", "--context", "shop"]).await;
     assert!(stderr.contains("context shop does not exist") && stderr.contains("no contexts"), "{stderr}");
     user.store("north", url, "hush-hush").await;
     user.succeed(&["context", "set", "south", "--url", url]).await;
@@ -221,7 +227,7 @@ async fn contexts_that_cannot_be_used_are_errors() {
         &["context", "use", "shop"],
         &["context", "remove", "shop"],
     ] {
-        let stderr = user.refuse(arguments, &[]).await;
+        let stderr = unknown(arguments).await;
         assert!(stderr.contains("use one of: north, south"), "{stderr}");
     }
     let both = ["queue", "status", "--context", "north"];
@@ -275,6 +281,45 @@ async fn contexts_that_cannot_be_used_are_errors() {
     let output =
         user.run_with(&["queue", "status", "--url", url], &[("ORDERS_CONNECT_TIMEOUT", "0")], "").await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be reached"), "--url needs no file");
+}
+
+/// `orders config client` shows where the address and the key of a command are from.
+#[tokio::test]
+async fn the_settings_of_a_context_have_their_source() {
+    let user = User::new();
+    let shown = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["config", "client", "-o", "json"], arguments].concat();
+        let shown = succeeded(user.run_with(&arguments, variables, "").await);
+        assert!(!shown.contains("hush"), "{shown}");
+        let settings: Vec<Value> = serde_json::from_str(&shown).expect("an array");
+        move |variable: &str| {
+            let setting = settings.iter().find(|setting| setting["variable"] == variable).expect("a setting");
+            let word = |name: &str| setting[name].as_str().expect("a string").to_owned();
+            (word("value"), word("from"))
+        }
+    };
+    let pair = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+    let without = shown(&[], &[]).await;
+    assert_eq!(without("ORDERS_URL"), pair("http://127.0.0.1:3000", "default"));
+    assert_eq!(without("ORDERS_TOKEN"), pair("(none)", "default"));
+    user.store("shop", "https://orders.example.com", "hush-hush").await;
+    user.succeed(&["context", "set", "test", "--url", "https://test.example.com"]).await;
+    user.succeed(&["context", "use", "shop"]).await;
+    let current = shown(&[], &[]).await;
+    assert_eq!(current("ORDERS_URL"), pair("https://orders.example.com/", "context shop"));
+    assert_eq!(current("ORDERS_TOKEN"), pair("***", "context shop"));
+    assert_eq!(current("ORDERS_CONTEXT"), pair("shop", "current context"));
+    assert_eq!(current("ORDERS_CONNECT_TIMEOUT"), pair("10s", "default"));
+    let named = shown(&["--context", "test"], &[("ORDERS_TOKEN", "hush")]).await;
+    assert_eq!(named("ORDERS_URL"), pair("https://test.example.com/", "context test"));
+    assert_eq!(named("ORDERS_CONTEXT"), pair("test", "flag"));
+    assert_eq!(named("ORDERS_TOKEN"), pair("***", "environment"));
+    let file = "connect-timeout = \"3s\"\nurl = \"http://gateway:3000\"\n";
+    std::fs::write(user.home.path().join("orders.toml"), file).expect("the folder is ours");
+    let of_file = shown(&["--config", "orders.toml"], &[]).await;
+    assert_eq!(of_file("ORDERS_URL"), pair("http://gateway:3000/", "orders.toml"));
+    assert_eq!(of_file("ORDERS_CONNECT_TIMEOUT"), pair("3s", "orders.toml"));
+    assert_eq!(of_file("ORDERS_TOKEN"), pair("(none)", "default"), "the key is only for its URL");
 }
 
 #[tokio::test]

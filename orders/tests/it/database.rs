@@ -14,9 +14,19 @@ async fn run_sql(url: &str, statement: &str) -> Vec<String> {
 
 /// Runs a command that fails, and returns its errors.
 async fn failure(folder: &std::path::Path, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    failure_with(1, folder, arguments, variables).await
+}
+
+/// Runs a command that fails with this exit code, and returns its errors.
+async fn failure_with(
+    code: i32,
+    folder: &std::path::Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> String {
     let output = run(folder, arguments, variables).await;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(text.contains("error: ") && text.contains("hint: "), "{text}");
     text
 }
@@ -24,14 +34,14 @@ async fn failure(folder: &std::path::Path, arguments: &[&str], variables: &[(&st
 #[tokio::test]
 async fn doctor_neither_creates_nor_migrates() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let stderr = failure(folder.path(), &["doctor", "--data-dir", "./typo"], &[]).await;
+    let stderr = failure_with(3, folder.path(), &["doctor", "--data-dir", "./typo"], &[]).await;
     assert!(
         stderr.contains("there is no database at ./typo/orders.db") && stderr.contains("ORDERS_DATA_DIR"),
         "{stderr}"
     );
     std::fs::create_dir(folder.path().join("empty")).expect("it is ours");
-    failure(folder.path(), &["doctor", "--data-dir", "empty"], &[]).await;
-    failure(folder.path(), &["doctor", "--database-url", "sqlite:other.db"], &[]).await;
+    failure_with(3, folder.path(), &["doctor", "--data-dir", "empty"], &[]).await;
+    failure_with(3, folder.path(), &["doctor", "--database-url", "sqlite:other.db"], &[]).await;
     assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 1);
     assert_eq!(std::fs::read_dir(folder.path().join("empty")).expect("it is there").count(), 0);
 
@@ -54,7 +64,7 @@ async fn doctor_reports_a_file_in_use() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut dev = Process::start(command(folder.path(), &FREE, &[]), "orders dev");
     base_url(&mut dev).await;
-    let stderr = failure(folder.path(), &["doctor"], &[]).await;
+    let stderr = failure_with(4, folder.path(), &["doctor"], &[]).await;
     assert!(
         stderr.contains("in use by another process") && stderr.contains("stop the other one first"),
         "{stderr}"
@@ -129,7 +139,7 @@ async fn gateway_needs_four_privileges() {
     servers.database_url = url.into();
 
     let variables = [("DATABASE_URL", servers.database_url.as_str()), ("REDIS_URL", &servers.redis_url)];
-    let stderr = failure(folder.path(), &[&["gateway"][..], &FREE].concat(), &variables).await;
+    let stderr = failure_with(4, folder.path(), &[&["gateway"][..], &FREE].concat(), &variables).await;
     assert!(stderr.contains("CREATE command denied"), "{stderr}");
     assert!(stderr.contains(&format!(
         "GRANT CREATE, ALTER, DROP, INDEX, SELECT, INSERT, UPDATE, DELETE ON `{database}`.*"
@@ -144,7 +154,7 @@ async fn gateway_needs_four_privileges() {
     process.wait_for_success().await;
 
     run_sql(&admin, &format!("REVOKE DELETE ON {database}.* FROM '{user}'@'%'")).await;
-    let stderr = failure(folder.path(), &[&["gateway"][..], &FREE].concat(), &variables).await;
+    let stderr = failure_with(4, folder.path(), &[&["gateway"][..], &FREE].concat(), &variables).await;
     assert!(stderr.contains("DELETE command denied"), "{stderr}");
     assert!(stderr.contains(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON `{database}`.*")), "{stderr}");
 }

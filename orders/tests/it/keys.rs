@@ -222,7 +222,7 @@ async fn a_missing_database_is_not_created() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = run(folder.path(), &["keys", "create", "--name", "a", "--role", "admin"], &[]).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("orders migrate") && output.stdout.is_empty(), "{stderr}");
 }
 

@@ -67,7 +67,7 @@ async fn database_that_refuses_is_an_error_at_once() {
         let arguments = [&["gateway"][..], &FREE_PORTS].concat();
         let output = run(folder.path(), &arguments, &variables).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
         assert!(stderr.contains("error: ") && stderr.contains(part), "{stderr}");
         assert!(stderr.contains("DATABASE_URL") && !stderr.contains("hush"), "{stderr}");
     }

@@ -33,7 +33,7 @@ pub(crate) use storage::{
     BusArgs, DEFAULT_DATA_DIR, DatabaseArgs, MigrateMode, RedisArgs, StoreArgs, Switch, sqlite_file,
 };
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
-pub(crate) use token::{TokenArgs, read_token_file};
+pub(crate) use token::{TOKEN_VARIABLE, TokenArgs, read_token_file};
 pub(crate) use webhooks::WebhookArgs;
 pub(crate) use work::WorkArgs;
 

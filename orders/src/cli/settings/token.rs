@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::values;
 
 /// The variable with the credential. It has no flag, because other users of the machine can read flags.
-const VARIABLE: &str = "ORDERS_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "ORDERS_TOKEN";
 /// Maximum number of bytes that are read of a credential's file.
 const MAX_FILE_BYTES: u64 = 16 * 1024;
 
@@ -27,18 +27,18 @@ pub(crate) struct TokenArgs {
 impl TokenArgs {
     /// Reads the credential, without the line break at its end. `None` if none is set.
     pub(crate) fn read(&self) -> Result<Option<SecretString>, Error> {
-        let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+        let variable = std::env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty());
         match (&self.token_file, variable) {
-            (Some(_), Some(_)) => {
-                Err(Error::usage(format!("--token-file (ORDERS_TOKEN_FILE) and {VARIABLE} are both set"))
-                    .hint("remove one of them"))
-            }
+            (Some(_), Some(_)) => Err(Error::usage(format!(
+                "--token-file (ORDERS_TOKEN_FILE) and {TOKEN_VARIABLE} are both set"
+            ))
+            .hint("remove one of them")),
             (None, None) => Ok(None),
             (Some(file), None) => read_token_file(file, "--token-file (ORDERS_TOKEN_FILE)").map(Some),
             (None, Some(value)) => {
                 let value =
-                    value.into_string().map_err(|_| invalid(VARIABLE, "it is not UTF-8".to_owned()))?;
-                values::secret(&value).map(Some).map_err(|error| invalid(VARIABLE, error.to_string()))
+                    value.into_string().map_err(|_| invalid(TOKEN_VARIABLE, "it is not UTF-8".to_owned()))?;
+                values::secret(&value).map(Some).map_err(|error| invalid(TOKEN_VARIABLE, error.to_string()))
             }
         }
     }
