@@ -76,6 +76,7 @@ fn server(server: &Item) -> String {
         ("", _) if server.text() == "null" => "none: the queue is in the process of the gateway".to_owned(),
         ("", _) => "does not answer".to_owned(),
         (version, None) => version.to_owned(),
+        (version, Some(latency)) if latency < 0.001 => format!("{version}, answers within 1ms"),
         (version, Some(latency)) => format!("{version}, answers in {}", show_seconds(latency)),
     }
 }
@@ -108,6 +109,8 @@ mod tests {
         }
         let wide = describe(&system, Format::Wide);
         assert!(wide.contains("--b      1      default\n") && !wide.contains("further"), "{wide}");
+        let near = json!({"version": "SQLite 3.51.3", "latencySeconds": 0.0004});
+        assert_eq!(server(&near.into()), "SQLite 3.51.3, answers within 1ms");
         assert_eq!(server(&json!({"version": null, "latencySeconds": null}).into()), "does not answer");
     }
 }
