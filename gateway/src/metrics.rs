@@ -257,8 +257,17 @@ pub fn declared() -> impl Iterator<Item = (&'static str, &'static str, &'static 
     })
 }
 
-/// Starts recording, once in the process; later calls do nothing.
+/// Starts recording for a gateway, once in the process; later calls do nothing. Every series exists from now on.
 pub fn install() {
+    telemetry::recorder::install(|| {
+        describe();
+        register();
+    });
+}
+
+/// As [`install`], without the series of a gateway: for processes of another role, which have only the metrics of shared
+/// parts such as TLS.
+pub fn install_recorder() {
     telemetry::recorder::install(describe);
 }
 
@@ -270,6 +279,10 @@ fn describe() {
             Histogram => describe_histogram!(name, Unit::Seconds, help),
         }
     }
+}
+
+/// Registers every series with 0.
+fn register() {
     for (name, kind, _) in METRICS {
         series::labels_of(name).into_iter().for_each(|labels| kind.register(name, labels));
     }
@@ -304,7 +317,7 @@ mod tests {
     #[test]
     fn every_metric_has_its_series_from_the_start() {
         let recorder = telemetry::recorder::builder().unwrap().build_recorder();
-        metrics::with_local_recorder(&recorder, describe);
+        metrics::with_local_recorder(&recorder, register);
         let text = recorder.handle().render();
         for (name, kind, _) in METRICS {
             let sample = if kind == Histogram { format!("{name}_count") } else { name.to_owned() };

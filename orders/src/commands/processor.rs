@@ -31,7 +31,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     args.redis.add_files(&redis, &mut secret_files)?;
     let gateways = args.gateways.urls();
     let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
-    gateway::metrics::install();
+    gateway::metrics::install_recorder();
     let signals = signal::listen()?;
     if let Some(client) = &gateway_tls {
         startup::keep_client_current(client, &signals);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::harness::{Api, Process, base_url, command, eventually};
+use crate::harness::{Api, Process, base_url, command, eventually, redis_url};
 
 /// Gauges that count, and therefore have no unit.
 const DIMENSIONLESS: [&str; 22] = [
@@ -54,11 +54,11 @@ fn name(series: &str) -> &str {
     series.split('{').next().unwrap_or_default()
 }
 
-/// Returns the metrics of gateways and processors in the reference, which another test compares with the code.
-fn declared() -> Vec<String> {
+/// Returns the metrics of gateways or of processors in the reference, which another test compares with the code.
+fn declared(role: &str) -> Vec<String> {
     let reference = include_str!("../../../docs/reference/metrics.md");
-    let of_system = reference.split("## Subscribers").next().unwrap_or_default();
-    let names = of_system.lines().filter_map(|line| line.strip_prefix("| `orders_")?.split('`').next());
+    let section = reference.split("\n## ").find_map(|section| section.strip_prefix(role)).expect("a section");
+    let names = section.lines().filter_map(|line| line.strip_prefix("| `orders_")?.split('`').next());
     names.map(|name| format!("orders_{name}")).collect()
 }
 
@@ -86,7 +86,7 @@ async fn metrics_have_prefix_help_and_unit() {
     })
     .await;
     let at_start = series(&at_start);
-    let declared = declared();
+    let declared = [declared("Gateway"), declared("Processor")].concat();
     assert!(declared.len() > 70, "{}", declared.len());
     for metric in declared.iter().filter(|metric| !NOT_CONFIGURED.contains(&metric.as_str())) {
         let is_there = |series: &&str| {
@@ -142,4 +142,36 @@ async fn metrics_have_prefix_help_and_unit() {
     }
     dev.terminate();
     dev.wait_for_success().await;
+}
+
+/// A processor that has no gateway and no order yet exports all its metrics, and none of a gateway.
+#[tokio::test]
+async fn a_processor_exports_its_own_series_from_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let arguments = [
+        "processor",
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--gateway-url",
+        "http://127.0.0.1:1",
+        "--log-format",
+        "json",
+    ];
+    let redis = redis_url();
+    let mut processor =
+        Process::start(command(folder.path(), &arguments, &[("REDIS_URL", &redis)]), "processor");
+    let address = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).ok()?["metrics"].as_str().map(str::to_owned)
+    };
+    let address = processor.wait_for_log("its address", address).await;
+    let (_, text) = Api::new(format!("http://{address}")).get("/metrics").await;
+    let text = text.as_str().expect("metrics").to_owned();
+    let (own, others): (BTreeSet<&str>, BTreeSet<&str>) =
+        series(&text).into_iter().map(name).partition(|name| name.starts_with("orders_processor_"));
+    let declared = declared("Processor");
+    assert_eq!(own, declared.iter().map(String::as_str).collect());
+    // Those of its port.
+    assert_eq!(others, BTreeSet::from(["orders_open_connections"]));
+    processor.terminate();
+    processor.wait_for_success().await;
 }
