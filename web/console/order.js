@@ -84,6 +84,7 @@ function Known({ order: each }) {
     each.processAfter && ['Not before', html`<${When} at=${each.processAfter} />`],
     ['Attempts', `${count(each.attempt)}${each.failures > 0 ? `, ${count(each.failures)} of at most ${count(each.maxAttempts)} failed` : ''}`],
     ['Worker', each.worker],
+    each.traceparent && ['Trace', html`<code>${each.traceparent.slice(3, 35)}</code>`],
   ]} />
     <${Related} order=${each} />
     <h3>Timeline</h3>
