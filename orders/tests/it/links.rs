@@ -113,12 +113,17 @@ fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 fn guide_problem(page: &Path, target: &str) -> Option<String> {
-    // The live page is outside of the guide.
-    if target.contains(':') || target.replace("../", "").is_empty() {
+    // The page at / is outside of the guide.
+    if target.contains(':') || target.replace("../", "").is_empty() || target == "@root/" {
         return None;
     }
     let (file, id) = target.split_once('#').unwrap_or((target, ""));
-    let path = if file.is_empty() { page.to_owned() } else { page.parent()?.join(file) };
+    let path = match file.strip_prefix("@assets/") {
+        // The gateway inserts the address of the files of all pages.
+        Some(shared) => root().join("web").join(shared),
+        None if file.is_empty() => page.to_owned(),
+        None => page.parent()?.join(file),
+    };
     if !path.exists() {
         return Some(format!("{}: {target} does not exist", page.display()));
     }
