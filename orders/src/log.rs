@@ -1,12 +1,14 @@
 //! Logs on stderr, as text for people or JSON for machines.
 
 mod json_line;
+mod text_line;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
 
 use self::json_line::JsonLine;
+use self::text_line::TextLine;
 use crate::error::Error;
 use crate::output::{Stream, is_colored};
 
@@ -37,7 +39,10 @@ pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
     let installed = match format {
-        LogFormat::Text => lines.with_ansi(is_colored(Stream::Stderr)).try_init(),
+        LogFormat::Text => {
+            let colored = is_colored(Stream::Stderr);
+            lines.with_ansi(colored).event_format(TextLine::new(colored)).try_init()
+        }
         LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(JsonLine).try_init(),
     };
     installed.map_err(|error| Error::failed(format!("cannot start logging: {error}")))

@@ -1,12 +1,13 @@
 //! What is reported about the run of a handler: the ids in its log lines, and its span.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use domain::Outcome;
 use futures_util::FutureExt;
 use futures_util::future::Either;
+use telemetry::LogIds;
 use telemetry::trace::{self, Span, SpanKind};
-use tracing::Instrument;
 
 use crate::handler::Attempt;
 
@@ -14,7 +15,7 @@ use crate::handler::Attempt;
 /// in it, and the context of what the handler calls.
 pub(crate) fn observed<F, R>(
     mut attempt: Attempt,
-    worker: &str,
+    worker: &Arc<str>,
     run: R,
 ) -> impl Future<Output = Option<Outcome>> + use<F, R>
 where
@@ -24,20 +25,18 @@ where
     let span = trace::span(SpanKind::Consumer, "process order", attempt.trace).map(|mut span| {
         span.set("orders.id", attempt.order.id.to_string());
         span.set("orders.attempt", i64::from(attempt.number()));
-        span.set("orders.worker", worker.to_owned());
+        span.set("orders.worker", worker.to_string());
         span
     });
     attempt.trace = span.as_ref().and_then(Span::context).or(attempt.trace);
-    let trace_id = attempt.trace.map(|trace| trace.trace_id_text());
-    let lines = tracing::info_span!(
-        "attempt",
-        order_id = %attempt.order.id,
-        attempt = attempt.number(),
-        worker,
-        trace_id,
-    );
+    let ids = LogIds {
+        order_id: attempt.order.id,
+        attempt: attempt.number(),
+        worker: worker.clone(),
+        trace: attempt.trace,
+    };
     let context = span.as_ref().and_then(Span::context);
-    let work = run(attempt).instrument(lines);
+    let work = ids.scope(run(attempt));
     match context {
         None => Either::Left(work),
         Some(context) => Either::Right(trace::scope(context, work).map(move |outcome| {

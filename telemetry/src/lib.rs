@@ -6,7 +6,9 @@ pub mod panics;
 pub mod recorder;
 pub mod trace;
 
+mod log_ids;
 mod log_throttle;
 
+pub use log_ids::LogIds;
 pub use log_throttle::LogThrottle;
 pub use panics::Panicked;

@@ -1,13 +1,14 @@
 //! A log line as one JSON object.
 //!
-//! The fields of the spans around a line, such as `order_id`, `worker` and `trace_id`, are members of the object like
-//! those of the line itself: a search for an order finds all of its lines. The formatter of `tracing-subscriber` nests
+//! The ids of the task ([`LogIds`]) and the fields of the spans around a line are members of the object like those of the
+//! line itself: a search for an order finds all of its lines. The formatter of `tracing-subscriber` nests
 //! them in a list.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
+use telemetry::LogIds;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
@@ -36,6 +37,12 @@ where
             if let Ok(Value::Object(of_span)) = serde_json::from_str(&formatted.fields) {
                 of_span.into_iter().for_each(|(name, value)| fields.set(name, value));
             }
+        }
+        if let Some(LogIds { order_id, attempt, worker, trace }) = LogIds::current() {
+            fields.set("order_id", order_id.to_string().into());
+            fields.set("attempt", attempt.into());
+            fields.set("worker", (&*worker).into());
+            trace.into_iter().for_each(|trace| fields.set("trace_id", trace.trace_id_text().into()));
         }
         event.record(&mut fields);
         let time = humantime::format_rfc3339_micros(SystemTime::now());
