@@ -170,7 +170,7 @@ impl HealthReasons {
         }
         let snapshot = self.orders.queue_snapshot();
         if let Some(at) = snapshot.paused_at {
-            let mut message = format!("the queue is paused for {}", words(snapshot.now.since(at)));
+            let mut message = format!("the queue was paused {} ago", words(snapshot.now.since(at)));
             if let Some(until) = snapshot.paused_until {
                 let _ = write!(message, ", until {until}");
             }

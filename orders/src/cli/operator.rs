@@ -128,7 +128,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) customer_prefix: Option<String>,
     /// External reference, exact match
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "reference", value_name = "TEXT")]
     pub(crate) external_reference: Option<String>,
     /// Prefix of the external reference, case-insensitive
     #[arg(long, value_name = "TEXT")]

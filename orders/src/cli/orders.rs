@@ -16,6 +16,9 @@ pub(crate) struct ListOrdersArgs {
     /// Statuses, separated by commas: pending, processing, completed, failed, cancelled
     #[arg(long, value_name = "STATUSES", value_delimiter = ',', value_parser = values::status)]
     pub(crate) status: Vec<Status>,
+    /// What pending orders wait for: worker, retry, schedule or pause
+    #[arg(long, value_name = "CAUSE", value_parser = ["worker", "retry", "schedule", "pause"], hide_possible_values = true)]
+    pub(crate) waits_for: Option<String>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Sort order: -createdAt, createdAt, -total or total

@@ -161,5 +161,14 @@ async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
         listing.finish()?;
         console::explain(&summary);
     }
+    if count > 0 && is_paused(&api).await {
+        let rate = if args.rate.is_some() { ", and then the rate does not hold" } else { "" };
+        console::explain(&format!("the queue is paused: nothing starts before its resume{rate}\n"));
+    }
     wait.finish(&api).await
+}
+
+/// Returns whether the queue is paused, as far as the caller may know.
+async fn is_paused(api: &Api) -> bool {
+    api.get("/queue", &[]).await.is_ok_and(|queue| queue["paused"] == true)
 }

@@ -14,8 +14,13 @@ use crate::values::now;
 pub(super) async fn run(command: QueueCommand) -> Result<(), Error> {
     let (queue, format) = match &command {
         QueueCommand::Pause(PauseArgs { until, dry_run: true, queue: args, .. }) => {
+            let until = until.map(|until| until.at(now()));
+            if let Some(past) = until.filter(|until| *until <= now()) {
+                return Err(Error::usage(format!("the pause would end at {past}, which is over"))
+                    .hint("give a later time, or a duration such as --for 15m"));
+            }
             let queue = Api::new(&args.api)?.get("/queue", &[]).await?;
-            console::explain(&pause_in_words(until.map(|until| until.at(now())), &queue));
+            console::explain(&pause_in_words(until, &queue));
             (queue, &args.format)
         }
         QueueCommand::Pause(PauseArgs { until, requester, queue: args, .. }) => {

@@ -35,6 +35,10 @@ async fn pause_survives_a_restart() {
         stderr.starts_with("the queue would be paused until 20") && stderr.contains("Nothing was changed"),
         "{stderr}"
     );
+    let arguments = ["queue", "pause", "--until", "2020-01-01T00:00:00Z", "--dry-run"];
+    let output = run(folder.path(), &arguments, &[("ORDERS_URL", &api.base)]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("which is over"), "{stderr}");
     let shown = run_command(&folder, &api, &["queue", "pause", "--for", "90m"]).await;
     assert!(shown.contains("paused by     ann") && shown.contains(", until 20"), "{shown}");
     let shown = run_command(&folder, &api, &["queue", "pause"]).await;
@@ -47,6 +51,8 @@ async fn pause_survives_a_restart() {
     let shown = run_command(&folder, &api, &["queue", "status"]).await;
     assert!(shown.contains("state         paused"), "{shown}");
     let other = api.create_id().await;
+    let listed = run_command(&folder, &api, &["list", "--waits-for", "pause", "-o", "id"]).await;
+    assert_eq!(listed.lines().collect::<Vec<_>>(), [&other, &id]);
     assert_eq!(
         (&api.order(&id).await["status"], &api.order(&other).await["status"]),
         (&json!("pending"), &json!("pending"))
@@ -114,6 +120,12 @@ async fn dead_letters_are_listed_and_redriven() {
         assert_eq!(listed[1], json!({"id": ids[0], "result": "would be redriven"}));
     }
     assert_eq!(api.order(&ids[0]).await["status"], "failed");
+    run_command(&folder, &api, &["queue", "pause"]).await;
+    let selected =
+        run(folder.path(), &[&filter[..], &["--dry-run"]].concat(), &[("ORDERS_URL", &api.base)]).await;
+    let explained = String::from_utf8_lossy(&selected.stderr).into_owned();
+    assert!(explained.contains("the queue is paused: nothing starts before its resume"), "{explained}");
+    run_command(&folder, &api, &["queue", "resume"]).await;
     let redriven =
         run_command(&folder, &api, &[&filter[..], &["--reason", "fixed", "--wait"]].concat()).await;
     // The wait has ended, so the orders are final.

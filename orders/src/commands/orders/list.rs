@@ -15,6 +15,7 @@ pub(crate) async fn run(args: ListOrdersArgs) -> Result<(), Error> {
         let words: Vec<&str> = args.status.iter().map(|status| status.as_str()).collect();
         query.push(("status", words.join(",")));
     }
+    query.extend(args.waits_for.map(|cause| ("waitsFor", cause)));
     let mut listing = Listing::new(args.format.format(), &ORDERS);
     let api = Api::new(&args.api)?;
     each_page(&api, "/orders", query, args.limit, |page| listing.add(page)).await?;
