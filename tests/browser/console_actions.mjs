@@ -112,7 +112,7 @@ export const consoleActions = {
     await eventually('all orders', () => queryOf(page) === null);
     await page.goto(new URL('console/orders?q=item%3ACheap', url).href);
     await button(page, 'Save view…').click();
-    await page.keyboard.press('Escape');
+    await page.getByLabel('Name of the view').press('Escape');
     await button(page, 'Save view…').click();
     await page.getByLabel('Name of the view').fill('Failed');
     await page.getByLabel('Name of the view').press('Enter');
