@@ -14,13 +14,13 @@ use crate::handler::Attempt;
 /// Runs a handler whose log lines contain the ids of the attempt. If the trace of the order is recorded, the run is a span
 /// in it, and the context of what the handler calls.
 pub(crate) fn observed<F, R>(
-    mut attempt: Attempt,
+    mut attempt: Box<Attempt>,
     worker: &Arc<str>,
     run: R,
 ) -> impl Future<Output = Option<Outcome>> + use<F, R>
 where
-    F: Future<Output = Option<Outcome>>,
-    R: FnOnce(Attempt) -> F,
+    F: Future<Output = Option<Outcome>> + Send + 'static,
+    R: FnOnce(Box<Attempt>) -> F,
 {
     let span = trace::span(SpanKind::Consumer, "process order", attempt.trace).map(|mut span| {
         span.set("orders.id", attempt.order.id.to_string());
@@ -39,10 +39,13 @@ where
     let work = ids.scope(run(attempt));
     match context {
         None => Either::Left(work),
-        Some(context) => Either::Right(trace::scope(context, work).map(move |outcome| {
-            finish(span, outcome.as_ref());
-            outcome
-        })),
+        Some(context) => {
+            let traced = trace::scope(context, work).map(move |outcome| {
+                finish(span, outcome.as_ref());
+                outcome
+            });
+            Either::Right(traced.boxed())
+        }
     }
 }
 

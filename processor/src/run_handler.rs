@@ -21,12 +21,12 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// `None` if `cancelled` fired first and the outcome is not needed.
 pub(crate) async fn run_handler(
     handler: Arc<dyn OrderHandler>,
-    attempt: Attempt,
+    attempt: Box<Attempt>,
     cancelled: CancellationToken,
     time_limit: Duration,
 ) -> Option<Outcome> {
     // The call is inside the future, so that a panic before the first await is caught as well.
-    let work = async { handler.handle(attempt, cancelled.clone()).await };
+    let work = async { handler.handle(*attempt, cancelled.clone()).await };
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     select! {
         // The handler is polled first: one that never waits costs neither a timer nor a waker.

@@ -155,13 +155,13 @@ impl Slots {
     }
 
     /// Runs the handler for an order that [`is_starting`](Self::is_starting), or queues it for a free handler.
-    pub(crate) fn run_or_queue(&mut self, attempt: Attempt) {
+    pub(crate) fn run_or_queue(&mut self, attempt: Box<Attempt>) {
         // Handlers that are being stopped count: they may still work.
         if self.handlers.len() < self.concurrency {
             return self.spawn_handler(attempt);
         }
         let lease = LeaseKey { order_id: attempt.order.id, token: attempt.lease };
-        let slot = Slot { token: lease.token, state: SlotState::Waiting(Box::new(attempt)) };
+        let slot = Slot { token: lease.token, state: SlotState::Waiting(attempt) };
         self.orders.insert(lease.order_id, slot);
         self.waiting.push_back(lease);
     }
@@ -176,12 +176,12 @@ impl Slots {
                 continue;
             }
             if let SlotState::Waiting(attempt) = slot.remove().state {
-                self.spawn_handler(*attempt);
+                self.spawn_handler(attempt);
             }
         }
     }
 
-    fn spawn_handler(&mut self, attempt: Attempt) {
+    fn spawn_handler(&mut self, attempt: Box<Attempt>) {
         let lease = LeaseKey { order_id: attempt.order.id, token: attempt.lease };
         let cancel = CancellationToken::new();
         let (handler, limit, stop) = (self.handler.clone(), self.attempt_timeout, cancel.clone());

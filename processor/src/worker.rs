@@ -291,7 +291,8 @@ impl Worker {
             // The attempt is already counted, so while there is time its handler runs and it is not released.
             Ok(order) if matches!(self.phase, Phase::Working | Phase::Draining(_)) => {
                 let trace = traceparent.and_then(|text| text.parse().ok());
-                self.slots.run_or_queue(Attempt { order, lease: lease.token, trace });
+                // Boxed, because an attempt is moved often and is large.
+                self.slots.run_or_queue(Box::new(Attempt { order, lease: lease.token, trace }));
             }
             Ok(_) => self.report(lease, Outcome::Released),
             Err(error) => {

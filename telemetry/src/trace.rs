@@ -119,7 +119,7 @@ pub fn request(name: impl FnOnce() -> Cow<'static, str>, caller: Option<TraceCon
     };
     is_sampled.then(|| {
         let builder = SpanBuilder::from_name(name()).with_kind(SpanKind::Server);
-        Span(builder.start_with_context(tracer, &parent_context(caller)))
+        Span::new(builder.start_with_context(tracer, &parent_context(caller)))
     })
 }
 
@@ -128,7 +128,7 @@ pub fn span(kind: SpanKind, name: &'static str, parent: Option<TraceContext>) ->
     let tracer = &TRACER.get()?.tracer;
     let parent = parent.filter(TraceContext::is_sampled)?;
     let builder = SpanBuilder::from_name(name).with_kind(kind);
-    Some(Span(builder.start_with_context(tracer, &parent_context(Some(parent)))))
+    Some(Span::new(builder.start_with_context(tracer, &parent_context(Some(parent)))))
 }
 
 /// Records a span that began at `began` and ends now, in a trace that is recorded. Returns its context.
@@ -194,9 +194,15 @@ pub fn current() -> Option<TraceContext> {
 }
 
 /// A span of a recorded trace. It ends when it is dropped.
-pub struct Span(opentelemetry_sdk::trace::Span);
+///
+/// It is boxed: a request and an attempt have place for one, and most have none.
+pub struct Span(Box<opentelemetry_sdk::trace::Span>);
 
 impl Span {
+    fn new(span: opentelemetry_sdk::trace::Span) -> Self {
+        Self(Box::new(span))
+    }
+
     /// Returns the context for what the span causes.
     pub fn context(&self) -> Option<TraceContext> {
         trace_context(self.0.span_context())

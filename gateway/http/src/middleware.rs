@@ -37,13 +37,11 @@ use super::origins::{self, Origins};
 use super::problem::Problem;
 use super::quota::LimitedCaller;
 use super::request_metrics::RequestMetrics;
-use super::request_span::{self, RequestIds};
+use super::request_span::{self, REQUEST_ID, RequestIds};
 use super::{fallback, header_limits};
 use crate::Config;
 use telemetry::{LogThrottle, trace};
 
-/// The header that identifies a request in responses and logs.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of a request id of a client or a proxy, in characters.
 const MAX_REQUEST_ID: usize = 64;
 /// Time after which a request that changes something is logged as slow. Requests that read can wait on purpose.
@@ -149,10 +147,8 @@ impl RequestLayer {
             let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
             let status = response.status();
             let elapsed = started.elapsed();
-            if status.is_server_error() {
-                self.log_failed(&id, method, route, &response, elapsed);
-            } else if !is_safe && elapsed > SLOW {
-                self.log_slow(&id, method, route, &response, elapsed);
+            if status.is_server_error() || (!is_safe && elapsed > SLOW) {
+                self.log(&id, method, route, &response, elapsed);
             }
             self.metrics.record(method, route, status, elapsed);
             let headers = response.headers_mut();
@@ -252,42 +248,19 @@ impl RequestLayer {
         }
     }
 
-    fn log_failed(
-        &self,
-        id: &HeaderValue,
-        method: &str,
-        route: &str,
-        response: &Response,
-        elapsed: Duration,
-    ) {
+    /// Logs a request that failed or was slow.
+    fn log(&self, id: &HeaderValue, method: &str, route: &str, response: &Response, elapsed: Duration) {
         let status = response.status();
-        let more = if status == StatusCode::SERVICE_UNAVAILABLE { self.outage.allow() } else { Some(0) };
-        if let Some(more) = more {
-            let (request_id, ms) = (id.to_str().unwrap_or_default(), elapsed.as_millis());
-            let ids = response.extensions().get::<RequestIds>().cloned().unwrap_or_default();
-            let (tenant, trace_id) = (ids.tenant(), ids.trace_id());
-            tracing::warn!(
-                request_id,
-                tenant,
-                trace_id,
-                method,
-                route,
-                status = status.as_u16(),
-                ms,
-                more,
-                "request failed"
-            );
-        }
-    }
-
-    fn log_slow(&self, id: &HeaderValue, method: &str, route: &str, response: &Response, elapsed: Duration) {
-        if let Some(more) = self.slow.allow() {
-            let (request_id, ms) = (id.to_str().unwrap_or_default(), elapsed.as_millis());
-            let ids = response.extensions().get::<RequestIds>().cloned().unwrap_or_default();
-            let (tenant, trace_id) = (ids.tenant(), ids.trace_id());
-            let status = response.status().as_u16();
-            tracing::warn!(request_id, tenant, trace_id, method, route, status, ms, more, "slow request");
-        }
+        let (message, more) = match status {
+            StatusCode::SERVICE_UNAVAILABLE => ("request failed", self.outage.allow()),
+            status if status.is_server_error() => ("request failed", Some(0)),
+            _ => ("slow request", self.slow.allow()),
+        };
+        let Some(more) = more else { return };
+        let (request_id, ms) = (id.to_str().unwrap_or_default(), elapsed.as_millis());
+        let ids = response.extensions().get::<RequestIds>().cloned().unwrap_or_default();
+        let (tenant, trace_id, status) = (ids.tenant(), ids.trace_id(), status.as_u16());
+        tracing::warn!(request_id, tenant, trace_id, method, route, status, ms, more, "{message}");
     }
 }
 
@@ -307,7 +280,7 @@ fn caught(gate: Gate, route: &mut Route, request: Request) -> impl Future<Output
             let (tenant, trace_id) = (ids.tenant(), context.trace_id_text());
             let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
             let lines = tracing::info_span!("traced", request_id, tenant, trace_id);
-            Either::Right(trace::scope(context, answered.instrument(lines)))
+            Either::Right(trace::scope(context, answered.instrument(lines)).boxed())
         }
     };
     answered.map(move |mut response| {

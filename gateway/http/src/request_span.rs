@@ -10,6 +10,8 @@ use telemetry::trace::{self, Span};
 
 use super::auth::Gate;
 
+/// The header that identifies a request in responses and logs.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header with the caller's span, of W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// A route that is called often and tells nothing.
@@ -59,7 +61,7 @@ pub(crate) fn begin(gate: Gate, request: &Request) -> Option<Span> {
     if let Some(principal) = request.extensions().get::<Arc<Principal>>() {
         span.set("orders.tenant", principal.tenant.to_string());
     }
-    if let Some(id) = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()) {
+    if let Some(id) = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()) {
         span.set("orders.request_id", id.to_owned());
     }
     Some(span)
