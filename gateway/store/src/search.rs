@@ -250,7 +250,7 @@ impl ResidualFilter {
             return Ok(false);
         }
         if let Some(name) = filter.worker.as_deref()
-            && row.get::<&str>(Column::Worker)?.trim_ascii_end() != name
+            && row.get::<Option<&str>>(Column::Worker)?.map(str::trim_ascii_end) != Some(name)
         {
             return Ok(false);
         }
