@@ -150,9 +150,9 @@ async fn cancelled_waiting_order_gets_no_handler() {
     let waiting = prefetched.waiting(&gateway);
     let token = gateway.state().orders[&waiting].1.unwrap();
     let leases = vec![v1::Lease::new(waiting, token)];
+    let before = prefetched.started(&gateway).len();
     gateway.push_message(gateway_message::Message::Cancel(v1::Cancel { leases }));
     // Its slot becomes free for another order.
-    let before = prefetched.started(&gateway).len();
     eventually("another one is started", || prefetched.started(&gateway).len() > before).await;
     prefetched.gate.add_permits(Prefetched::LONG);
     eventually("the others are reported", || gateway.state().reports.len() == 499 + Prefetched::LONG).await;
