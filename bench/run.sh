@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything in about 35 minutes, and writes the tables into BENCHMARKS.md:
+# Measures everything in about 45 minutes, and writes the tables into BENCHMARKS.md:
 #
 #   bench/run.sh                    all sections
 #   bench/run.sh compare limits     some of them
@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 # Section → arguments of `bench`. Flags are given only where they differ from the defaults of a scenario.
 declare -A sections=(
   [compare]="compare"
+  [everyday]="everyday --delay 1ms"
   [limits]="limits"
   [accept]="accept"
   [embedded]="pipeline --system embedded"
@@ -26,7 +27,7 @@ declare -A sections=(
   [mixed]="mixed"
   [overload]="overload --overload-duration 30s"
 )
-order=(compare limits accept embedded defaults push backlog listing subscriptions fan-out mixed overload)
+order=(compare everyday limits accept embedded defaults push backlog listing subscriptions fan-out mixed overload)
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; echo "sections: ${order[*]}"; exit 2; }
 
@@ -45,7 +46,10 @@ if [ -z "${BENCH:-}" ]; then
   BENCH=${CARGO_TARGET_DIR:-target}/release/bench
 fi
 case " ${wanted[*]} " in
-  *" compare "* | *" backlog "*) [ -d bench/peers/node_modules ] || npm ci --prefix bench/peers ;;
+  *" everyday "*)
+    [ -d bench/peers/restate/node_modules ] || npm ci --ignore-scripts --prefix bench/peers/restate
+    ;;&
+  *" compare "* | *" everyday "* | *" backlog "*) [ -d bench/peers/node_modules ] || npm ci --prefix bench/peers ;;
 esac
 
 table=$(mktemp)

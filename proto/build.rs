@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Server reflection serves the descriptors to grpcurl and other tools.
     let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
     std::fs::write(descriptors, compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .btree_map(".orders.v1.Order.metadata")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -44,7 +44,7 @@ PATTERN = re.compile(
 )
 
 # Other people's files, files that never change after a release, and the list itself.
-EXCLUDED = ("web/guide/", "web/vendor/", "gateway/tests/upgrade/", "scripts/prose.py")
+EXCLUDED = ("web/guide/", "web/vendor/", "gateway/tests/upgrade/", "scripts/prose.py", "sdk/go/pb/")
 ALLOW = "prose:allow"
 
 # What is between two pieces of prose: no expression continues over it.
@@ -63,13 +63,14 @@ SCANNERS = {
         line=r"//[^\n]*", block=r"/\*.*?\*/", raw=r'r(?P<hashes>#+)".*?"(?P=hashes)|r"[^"]*"', string=DOUBLE,
         skip=r"'(?:\\.[^']*|[^'\\])'", name=r"\bfn\s+\w+"),
     "proto": scanner(line=r"//[^\n]*", block=r"/\*.*?\*/", string=DOUBLE),
+    "go": scanner(line=r"(?<!:)//[^\n]*", block=r"/\*.*?\*/", string=DOUBLE, template=r"`[^`]*`"),
     "mjs": scanner(
         line=r"(?<![:\\])//[^\n]*", block=r"/\*.*?\*/", string=DOUBLE, single=SINGLE, template=r"`(?:\\.|[^`\\])*`"),
     "css": scanner(block=r"/\*.*?\*/"),
     "sql": scanner(line=r"--[^\n]*", block=r"/\*.*?\*/", single=r"'[^']*'"),
     "sh": scanner(line=r"(?:(?<=\s)|^|(?<=\n))#[^\n]*", string=DOUBLE, single=r"'[^']*'"),
 }
-SCANNERS["js"] = SCANNERS["mjs"]
+SCANNERS["js"] = SCANNERS["ts"] = SCANNERS["mjs"]
 SCANNERS["c"] = SCANNERS["proto"]
 # These are prose as a whole.
 WHOLE = {"md", "html", "graphql"}
@@ -166,6 +167,8 @@ def self_test():
         ("sql", "-- it looks\n-- whether\nSELECT 'so long'", [(1, "looks whether"), (3, "so long")]),
         ("sh", "# somebody\necho 'anyone' ${#someone}", [(1, "somebody"), (2, "anyone")]),
         ("mjs", "const url = 'http://nobody'; // whoever\n`so\nmany`", [(1, "nobody"), (1, "whoever"), (2, "so many")]),
+        ("ts", "/** so many */\nconst url = 'http://nobody'", [(1, "so many"), (2, "nobody")]),
+        ("go", "// whoever\nvar a = `so\nmany`", [(1, "whoever"), (2, "so many")]),
         ("css", "/* texts */ .texts {}", [(1, "texts")]),
         ("html", "<p>a text</p><p>a text file, help texts</p>", [(1, "a text")]),
         ("graphql", '"""\nMend it.\n"""', [(2, "Mend")]),

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs `cargo test …` and adds one last line, because cargo has a summary for each test binary only:
+# Runs `cargo test …`, repeats the messages of failed tests at the end, and adds one last line, because cargo has a
+# summary for each test binary only:
 #
 #   12 passed, 0 failed, 1 skipped
 #
@@ -16,5 +17,14 @@ set -uo pipefail
     }
   }
   /^error: could not compile|process didn.t exit successfully.*signal/ { died++ }
-  END { print "\n", passed + 0, " passed, ", failed + died, " failed", skipped ? ", " skipped " skipped" : "" }'
+  # cargo prints the output of each failed test below a line with its name.
+  /^---- .* stdout ----$/ { name = $2; rest = 0 }
+  /^failures:$/ { name = "" }
+  name && / panicked at / { messages = messages "\n" name "\n"; rest = 8 }
+  /^stack backtrace:/ { rest = 0 }
+  rest { messages = messages "  " substr($0, 1, 500) "\n"; rest-- }
+  END {
+    if (messages) print "\nMessages of failed tests:\n", messages
+    print "\n", passed + 0, " passed, ", failed + died, " failed", skipped ? ", " skipped " skipped" : ""
+  }'
 exit "${PIPESTATUS[0]}"

@@ -34,6 +34,9 @@ missing_packages() {
   have setpriv && have setsid || echo util-linux
 }
 
+# Prints those without which only some tests are skipped.
+optional_packages() { have haproxy || echo haproxy; }
+
 # A Debian server package starts its server after the installation and at each boot. `policy-rc.d` prevents the first; an
 # existing one has the same effect. In a subshell, for its EXIT trap.
 apt_install() (
@@ -57,19 +60,20 @@ apt_install() (
     case " $* " in *" mariadb-server "*) "${as_root[@]}" systemctl disable mariadb ;; esac
     case " $* " in *" redis-server "*) "${as_root[@]}" systemctl disable redis-server ;; esac
     case " $* " in *" prometheus "*) "${as_root[@]}" systemctl disable prometheus ;; esac
+    case " $* " in *" haproxy "*) "${as_root[@]}" systemctl disable haproxy ;; esac
   fi >/dev/null 2>&1 || true
 )
 
 step "tools"
 if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 have cargo || { echo "error: cargo is missing; install Rust from https://rustup.rs and start again" >&2; exit 1; }
-packages=$(missing_packages)
+packages=$(missing_packages; optional_packages)
 if [ -n "$packages" ] && have apt-get; then
   echo "installing: ${packages//$'\n'/ }"
   # shellcheck disable=SC2086 # one word for each package
   apt_install $packages || echo "error: the installation failed, or needs root" >&2
-  packages=$(missing_packages)
 fi
+packages=$(missing_packages)
 if [ -n "$packages" ]; then
   packages=${packages//$'\n'/ }
   echo "error: missing (names of the Debian packages; nodejs must be 18 or newer): $packages" >&2
@@ -84,7 +88,7 @@ CHROMIUM=$(browser)
 export CHROMIUM
 
 # Runs `npm ci` only if the lock file has changed.
-for folder in tests/clients tests/browser tests/issuer tests/openapi tests/receivers; do
+for folder in tests/clients tests/browser tests/issuer tests/openapi tests/receivers sdk/typescript; do
   if [ ! "$folder/node_modules/.installed" -nt "$folder/package-lock.json" ]; then
     step "npm ci in $folder"
     npm ci --prefix "$folder" --loglevel=error --no-audit --no-fund
@@ -92,8 +96,10 @@ for folder in tests/clients tests/browser tests/issuer tests/openapi tests/recei
   fi
 done
 
+npm run build --prefix sdk/typescript --silent
+
 # The same for Python packages.
-for folder in tests/openapi tests/receivers tests/smtp; do
+for folder in tests/kubernetes tests/openapi tests/receivers tests/smtp sdk/python; do
   venv=$folder/.venv
   if [ ! "$venv/.installed" -nt "$folder/requirements.txt" ]; then
     step "pip install in $folder"
@@ -114,19 +120,49 @@ if [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" != "cargo-deny $deny_ver
   rm -rf "$tools/build"
 fi
 
-# Jaeger, which the traces are exported to, is built from its Go module. Without Go its test is skipped.
-jaeger_version=v1.76.0
-ORDERS_TEST_JAEGER=$(realpath -m "$tools/jaeger-$jaeger_version")
-if [ ! -x "$ORDERS_TEST_JAEGER" ] && have go; then
-  step "go build jaeger"
-  scripts/build-jaeger.sh "$jaeger_version" "$ORDERS_TEST_JAEGER" || echo "error: Jaeger cannot be built" >&2
-fi
+# Programs that are built from their Go modules. Without Go their tests are skipped.
 skip=()
-if [ -x "$ORDERS_TEST_JAEGER" ]; then
-  export ORDERS_TEST_JAEGER
-else
-  echo "skipping traces::jaeger_shows_one_trace_of_an_order: it needs Go (1.25 or newer) to build Jaeger"
-  skip=(--skip traces::jaeger_shows_one_trace_of_an_order)
+go_tool() { # VARIABLE NAME PACKAGE VERSION TEST
+  local file
+  file=$(realpath -m "$tools/$2-$4")
+  if [ ! -x "$file" ] && have go; then
+    step "go build $2"
+    scripts/build-go-tool.sh "$3" "$4" "$file" || echo "error: $2 cannot be built" >&2
+  fi
+  if [ -x "$file" ]; then
+    export "$1=$file"
+  else
+    echo "skipping $5: it needs Go (1.25 or newer) to build $2"
+    skip+=(--skip "$5")
+  fi
+}
+go_tool ORDERS_TEST_JAEGER jaeger github.com/jaegertracing/jaeger/cmd/all-in-one v1.76.0 \
+  traces::jaeger_shows_one_trace_of_an_order
+go_tool ORDERS_TEST_HELM helm helm.sh/helm/v3/cmd/helm v3.22.0 kubernetes::helm
+go_tool ORDERS_TEST_KUSTOMIZE kustomize sigs.k8s.io/kustomize/kustomize/v5 v5.8.0 kubernetes::kustomize
+
+if ! have valkey-server; then
+  echo "skipping valkey_: it needs valkey-server (the package of Debian 13 or Ubuntu 24.04)"
+  skip+=(--skip valkey_)
+fi
+if ! have go; then
+  echo "skipping sdk::go_: it needs Go (1.26 or newer)"
+  skip+=(--skip sdk::go_)
+fi
+
+if ! have haproxy; then
+  echo "skipping rollout::, compose::haproxy and failover::galera_behind_haproxy: they need HAProxy"
+  skip+=(--skip rollout:: --skip compose::haproxy --skip failover::galera_behind_haproxy)
+fi
+# The path of a mysqld of MySQL; that of MariaDB has no Group Replication.
+mysqld=${ORDERS_TEST_MYSQLD:-mysqld}
+if ! have "$mysqld" || "$mysqld" --no-defaults --version | grep -q MariaDB; then
+  echo "skipping group_replication::group_replication: it needs mysqld of MySQL 8 or newer (ORDERS_TEST_MYSQLD)"
+  skip+=(--skip group_replication::group_replication)
+fi
+if [ ! -f /usr/lib/galera/libgalera_smm.so ] || ! have rsync; then
+  echo "skipping failover::galera_ and topology::galera_cluster: they need Galera (packages galera-4, rsync)"
+  skip+=(--skip failover::galera_ --skip topology::galera_cluster)
 fi
 
 [ "${1:-}" != -- ] || shift

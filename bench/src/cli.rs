@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::limits;
 use crate::report::{Report, Results};
 use crate::scenarios::{
-    accept, backlog, compare, events, fan_out, limits as limits_scenario, listing, mixed, overload, pipeline,
-    push, subscriptions,
+    accept, backlog, compare, events, everyday, fan_out, limits as limits_scenario, listing, mixed, overload,
+    pipeline, push, subscriptions,
 };
 use crate::servers::Lab;
 
@@ -47,6 +47,8 @@ pub(crate) enum Scenario {
     Events(WithCommon<events::Settings>),
     /// All kinds of clients at fixed rates: latencies and errors of each, and memory over time
     Mixed(WithCommon<mixed::Settings>),
+    /// Few orders per second: latency, CPU, wake-ups, and requests to the database and Redis for each order
+    Everyday(WithCommon<everyday::Settings>),
     /// Runs the server of a limit
     #[command(hide = true, subcommand)]
     Serve(limits::Role),
@@ -91,6 +93,7 @@ impl Scenario {
             Self::FanOut(with) => with.report(fan_out::run),
             Self::Events(with) => with.report(events::run),
             Self::Mixed(with) => with.report(mixed::run),
+            Self::Everyday(with) => with.report(everyday::run),
             Self::Serve(role) => limits::serve(role).map(|()| String::new()),
         }
     }

@@ -9,13 +9,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::servers::local_address;
+use crate::servers::{local_address, split_port};
 
 /// A packet with a statement.
 ///
 /// It has three bytes of length, the number of the packet, the kind and the statement.
 const ROLLBACK: &[u8] = b"\x09\0\0\0\x03ROLLBACK";
-const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
+/// The end of a packet with COMMIT, alone or after other statements of the same text.
+const COMMITS: [&[u8]; 2] = [b"\x07\0\0\0\x03COMMIT", b";COMMIT"];
 /// Bytes that are forwarded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Maximum number of bytes of a transaction; a connection that only reads sends more.
@@ -39,10 +40,8 @@ struct Transaction {
 impl CommitTimes {
     /// Starts a proxy for a `mysql://` URL, and returns the URL of the proxy.
     pub(crate) fn start_proxy(database_url: &str) -> io::Result<(Self, String)> {
-        let invalid = || io::Error::other(format!("{database_url} has no port"));
-        let (before, after) = database_url.rsplit_once(':').ok_or_else(invalid)?;
-        let (port, path) = after.split_once('/').ok_or_else(invalid)?;
-        let database = local_address(port.parse().map_err(|_| invalid())?);
+        let (before, port, path) = split_port(database_url)?;
+        let database = local_address(port);
         let listener = TcpListener::bind(local_address(0))?;
         let url = format!("{before}:{}/{path}", listener.local_addr()?.port());
         let commits = Self::default();
@@ -84,7 +83,7 @@ impl CommitTimes {
         });
         forward(client, forth, |bytes| {
             let mut transaction = transaction.lock().unwrap_or_else(PoisonError::into_inner);
-            transaction.committing = bytes.ends_with(COMMIT);
+            transaction.committing = COMMITS.iter().any(|commit| bytes.ends_with(commit));
             if bytes.ends_with(ROLLBACK) || transaction.sent.len() > MAX_TRANSACTION_BYTES {
                 transaction.sent.clear();
             }
@@ -111,7 +110,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, mut inspect: impl FnMut(&[u8]
 ///
 /// A new order is an id of 16 bytes and its line items: the first values of a row of `orders` without reference and
 /// customer. A change is a sequence of eight bytes and a status, the first values of each UPDATE of orders, and the ids
-/// after them.
+/// after them. The change of a lone order is a string with these values.
 fn find_events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
     const STATUSES: [&[u8]; 5] =
         [b"\x07pending", b"\x0aprocessing", b"\x09completed", b"\x06failed", b"\x09cancelled"];
@@ -127,6 +126,12 @@ fn find_events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
                 if let Some(sequence) = if is_new { Some(1) } else { sequence } {
                     return Some((id, sequence));
                 }
+            } else if let Some(text) = here.strip_prefix(VERSION) {
+                sequence = parse_number(text);
+            } else if let Some(id) = parse_text_id(here)
+                && let Some(sequence) = sequence
+            {
+                return Some((id, sequence));
             } else if STATUSES.iter().any(|status| here.starts_with(status))
                 && let Some(number) = before.last_chunk().copied().map(u64::from_le_bytes)
                 && (2..u64::from(u16::MAX)).contains(&number)
@@ -136,6 +141,21 @@ fn find_events(sent: &[u8]) -> impl Iterator<Item = EventKey> {
         }
         None
     })
+}
+
+/// What precedes the sequence in an UPDATE whose text contains its values.
+const VERSION: &[u8] = b"previous_at = updated_at, version = ";
+/// What precedes the id there.
+const TEXT_ID: &[u8] = b" AND id IN (x'";
+
+fn parse_number(text: &[u8]) -> Option<u32> {
+    let digits = text.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn parse_text_id(text: &[u8]) -> Option<u128> {
+    let digits = text.strip_prefix(TEXT_ID)?.get(..32)?;
+    u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The first bytes of line items, after their length.
@@ -181,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn events_are_found_in_a_query() {
+        let text = format!(
+            "UPDATE orders SET previous_status = status, previous_at = updated_at, version = 12, status = 'processing' \
+             WHERE status = 'pending' AND version = 11 AND id IN (x'{ID:032x}');COMMIT"
+        );
+        assert_eq!(find_events(text.as_bytes()).collect::<Vec<_>>(), [(ID, 12)]);
+    }
+
+    #[test]
     fn proxy_forwards_bytes_and_records_commits() {
         let database = TcpListener::bind(local_address(0)).unwrap();
         let port = database.local_addr().unwrap().port();
@@ -203,11 +232,11 @@ mod tests {
         row.extend(value(ID));
         exchange(&row);
         exchange(ROLLBACK);
-        exchange(COMMIT);
+        exchange(COMMITS[0]);
         assert!(commits.committed_at((ID, 2)).is_none());
         exchange(&row);
         assert!(commits.committed_at((ID, 2)).is_none());
-        exchange(COMMIT);
+        exchange(b"\x20\0\0\0\x03INSERT INTO event_log;COMMIT");
         assert!(commits.committed_at((ID, 2)).is_some());
     }
 }

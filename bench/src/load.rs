@@ -3,10 +3,11 @@
 //! [`run_closed_loop`] measures the capacity of a server: each connection sends its next request after the response to
 //! the last one. [`run_open_loop`] acts as clients that do not wait: requests start at a fixed rate, independent of
 //! earlier ones. A latency counts from the start time of its request, so a server that stalls is charged for the wait
-//! of all requests whose start time came meanwhile.
+//! of all requests whose start time came meanwhile. [`run_arrivals`] is an open loop with more exact start times.
 //!
 //! Everything runs on one thread without blocking locks: the load must leave the cores to the measured system.
 
+mod arrivals;
 mod connection;
 mod target;
 mod totals;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+pub(crate) use self::arrivals::run_arrivals;
 use self::connection::Connection;
 use self::target::Response;
 pub(crate) use self::target::{ORDER, Target};
@@ -98,12 +100,7 @@ pub(crate) async fn run_open_loop_beside_others(
     max_connections: usize,
 ) -> io::Result<Totals> {
     let began = Instant::now();
-    let pool = Rc::new(ConnectionPool {
-        target: target.clone(),
-        began,
-        totals: RefCell::new(Totals::new(duration)),
-        state: RefCell::default(),
-    });
+    let pool = ConnectionPool::new(target, began, duration);
     let mut senders = Vec::new();
     let mut started: u64 = 0;
     let mut ticks = tokio::time::interval(TICK);
@@ -117,16 +114,7 @@ pub(crate) async fn run_open_loop_beside_others(
         }
         ticks.tick().await;
     }
-    pool.totals.borrow_mut().offered = started;
-    {
-        let mut state = pool.state.borrow_mut();
-        state.stopped = true;
-        state.idle.clear();
-    }
-    for sender in senders {
-        sender.await?;
-    }
-    Ok(pool.totals.take())
+    pool.finish(started, senders).await
 }
 
 /// Creates one order and returns its id.
@@ -158,6 +146,29 @@ struct PoolState {
 }
 
 impl ConnectionPool {
+    fn new(target: &Target, began: Instant, duration: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            target: target.clone(),
+            began,
+            totals: RefCell::new(Totals::new(duration)),
+            state: RefCell::default(),
+        })
+    }
+
+    /// Awaits the responses to all `offered` requests, and returns the results.
+    async fn finish(&self, offered: u64, senders: Vec<tokio::task::JoinHandle<()>>) -> io::Result<Totals> {
+        self.totals.borrow_mut().offered = offered;
+        {
+            let mut state = self.state.borrow_mut();
+            state.stopped = true;
+            state.idle.clear();
+        }
+        for sender in senders {
+            sender.await?;
+        }
+        Ok(self.totals.take())
+    }
+
     /// Passes a request to an idle connection, or to a new one, or queues it.
     fn start_request(
         self: &Rc<Self>,

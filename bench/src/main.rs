@@ -6,6 +6,8 @@
 
 mod cli;
 mod commit_proxy;
+mod completions;
+mod delay_proxy;
 mod latency;
 mod limits;
 mod load;

@@ -82,6 +82,7 @@ impl Machine {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Quantiles {
     pub(crate) p50: Option<f64>,
+    pub(crate) p90: Option<f64>,
     pub(crate) p99: Option<f64>,
     pub(crate) max: Option<f64>,
 }
@@ -89,7 +90,7 @@ pub(crate) struct Quantiles {
 impl From<&LatencyHistogram> for Quantiles {
     fn from(histogram: &LatencyHistogram) -> Self {
         let ms = |share| histogram.quantile(share).map(|latency| round(latency.as_secs_f64() * 1_000.0));
-        Self { p50: ms(0.5), p99: ms(0.99), max: ms(1.0) }
+        Self { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), max: ms(1.0) }
     }
 }
 
@@ -98,6 +99,14 @@ impl Quantiles {
     pub(crate) fn show(&self) -> String {
         match (self.p50, self.p99) {
             (Some(p50), Some(p99)) => format!("{p50:.1}, {p99:.1}"),
+            _ => "–".to_owned(),
+        }
+    }
+
+    /// Shows p50, p90 and p99.
+    pub(crate) fn show_with_p90(&self) -> String {
+        match (self.p50, self.p90, self.p99) {
+            (Some(p50), Some(p90), Some(p99)) => format!("{p50:.1}, {p90:.1}, {p99:.1}"),
             _ => "–".to_owned(),
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod backlog;
 pub(crate) mod compare;
 pub(crate) mod events;
+pub(crate) mod everyday;
 pub(crate) mod fan_out;
 pub(crate) mod limits;
 pub(crate) mod listing;

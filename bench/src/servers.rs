@@ -4,16 +4,19 @@
 //! ports on 127.0.0.1 and one temporary folder. Each process asks the kernel to be killed with its parent, so no process
 //! survives a run, even a killed one.
 
+mod counters;
 mod database;
 mod lab;
 mod prefill;
 mod process;
+mod restate;
 mod running;
 mod systems;
 
+pub(crate) use self::counters::Counters;
 pub(crate) use self::database::Database;
 pub(crate) use self::lab::Lab;
 pub(crate) use self::prefill::Prefill;
-pub(crate) use self::process::local_address;
+pub(crate) use self::process::{local_address, split_port};
 pub(crate) use self::running::{Cpu, LOAD, Memory, Servers, cpu_used};
 pub(crate) use self::systems::{System, Tuning};

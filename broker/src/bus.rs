@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{OrderEvent, Timestamp};
+use domain::{OrderEvent, Progress, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -20,6 +20,12 @@ pub trait Bus: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Unavailable`]; the bus loses the events.
     async fn publish(&self, events: &[Arc<OrderEvent>]) -> Result<(), Error>;
+
+    /// Sends the progress of attempts, as [`Signal::Progress`]. An empty slice sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; the bus loses it.
+    async fn publish_progress(&self, reports: &[Progress]) -> Result<(), Error>;
 
     /// Reports lost events to every subscriber, as [`Signal::Connected`].
     ///
@@ -65,10 +71,13 @@ pub struct GatewayInfo {
 #[derive(Clone, Debug)]
 pub enum Signal {
     /// Events before this signal may be missing.
-    /// The subscription became active or reconnected, its channel was full, or a publisher could not reach the bus.
+    /// The subscription became active or reconnected, its channel was full, a message did not arrive, or a publisher could
+    /// not reach the bus.
     Connected,
     /// The events of one message, shared by all subscribers.
     Events(Arc<[Arc<OrderEvent>]>),
+    /// Progress of attempts. Lost progress is not reported.
+    Progress(Arc<[Progress]>),
     /// This gateway is running.
     Gateway(GatewayInfo),
 }

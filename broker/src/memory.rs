@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::OrderEvent;
+use domain::{Kind, OrderEvent, Progress};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -18,11 +18,24 @@ use crate::queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
 use crate::subscriber::Subscriber;
 
 /// A queue in memory. A job takes 24 bytes; the dispatcher limits their number.
-#[derive(Default)]
+#[derive(Clone)]
 pub struct MemoryQueue {
+    lane: Arc<Lane>,
+    shared: Arc<Shared>,
+}
+
+/// The jobs of one kind.
+#[derive(Default)]
+struct Lane {
     jobs: Mutex<VecDeque<Job>>,
     /// Wakes the puller that has waited longest. A puller that leaves jobs in the queue wakes the next one.
     job_added: Notify,
+}
+
+/// What the queues of all kinds share.
+#[derive(Default)]
+struct Shared {
+    lanes: Mutex<HashMap<Kind, Arc<Lane>>>,
     workers: Mutex<Registry>,
     installations: Mutex<Registry>,
 }
@@ -42,18 +55,26 @@ impl Registry {
     }
 }
 
+impl Default for MemoryQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MemoryQueue {
     /// Creates an empty queue.
     pub fn new() -> Self {
-        Self::default()
+        let (lane, shared) = (Arc::<Lane>::default(), Arc::<Shared>::default());
+        lock(&shared.lanes).insert(Kind::default(), lane.clone());
+        Self { lane, shared }
     }
 
     fn take_jobs(&self, max: usize) -> Vec<Job> {
-        let mut jobs = lock(&self.jobs);
+        let mut jobs = lock(&self.lane.jobs);
         let count = max.min(jobs.len());
         let taken: Vec<Job> = jobs.drain(..count).collect();
         if !taken.is_empty() && !jobs.is_empty() {
-            self.job_added.notify_one();
+            self.lane.job_added.notify_one();
         }
         taken
     }
@@ -61,18 +82,23 @@ impl MemoryQueue {
 
 #[async_trait]
 impl Queue for MemoryQueue {
+    fn of_kind(&self, kind: &Kind) -> Arc<dyn Queue> {
+        let lane = lock(&self.shared.lanes).entry(kind.clone()).or_default().clone();
+        Arc::new(Self { lane, shared: self.shared.clone() })
+    }
+
     async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
         }
-        let mut queued = lock(&self.jobs);
+        let mut queued = lock(&self.lane.jobs);
         match end {
             QueueEnd::Back => queued.extend(jobs),
             QueueEnd::Front => jobs.iter().rev().for_each(|job| queued.push_front(*job)),
         }
         let length = queued.len() as u64;
         drop(queued);
-        self.job_added.notify_one();
+        self.lane.job_added.notify_one();
         Ok(length)
     }
 
@@ -84,7 +110,7 @@ impl Queue for MemoryQueue {
             loop {
                 // The wake-up is armed before the queue is read, so that no push in between is missed. If this future
                 // is dropped after its wake-up, tokio passes the wake-up to the next puller.
-                let job_added = self.job_added.notified();
+                let job_added = self.lane.job_added.notified();
                 let taken = self.take_jobs(max);
                 if !taken.is_empty() {
                     return taken;
@@ -97,24 +123,24 @@ impl Queue for MemoryQueue {
     }
 
     async fn len(&self) -> Result<u64, Error> {
-        Ok(lock(&self.jobs).len() as u64)
+        Ok(lock(&self.lane.jobs).len() as u64)
     }
 
     async fn register_worker(&self, worker: &str) -> Result<(), Error> {
-        let mut workers = lock(&self.workers);
+        let mut workers = lock(&self.shared.workers);
         workers.register(worker.as_bytes());
         workers.count();
         Ok(())
     }
 
     async fn deregister_worker(&self, worker: &str) -> Result<(), Error> {
-        lock(&self.workers).0.remove(worker.as_bytes());
+        lock(&self.shared.workers).0.remove(worker.as_bytes());
         Ok(())
     }
 
     async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
-        let workers = lock(&self.workers).count();
-        let mut installations = lock(&self.installations);
+        let workers = lock(&self.shared.workers).count();
+        let mut installations = lock(&self.shared.installations);
         installations.register(installation);
         Ok(Registrations { workers, installations: installations.count() })
     }
@@ -146,6 +172,13 @@ impl Bus for MemoryBus {
             for subscriber in subscribers.iter_mut() {
                 subscriber.deliver(Signal::Events(message.clone()));
             }
+        }
+        Ok(())
+    }
+
+    async fn publish_progress(&self, reports: &[Progress]) -> Result<(), Error> {
+        for subscriber in lock(&self.subscribers).iter_mut().filter(|_| !reports.is_empty()) {
+            subscriber.deliver(Signal::Progress(reports.into()));
         }
         Ok(())
     }

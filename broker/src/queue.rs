@@ -1,9 +1,10 @@
 //! The port for jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::OrderId;
+use domain::{Kind, OrderId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -49,6 +50,11 @@ pub enum QueueEnd {
     reason = "the dispatcher, the only caller, needs the number of free places"
 )]
 pub trait Queue: Send + Sync + 'static {
+    /// Returns the queue of the orders of a kind, which has its own jobs and length. Registrations are those of this queue.
+    ///
+    /// Any queue of an installation returns the same one, and its own one for the kind that it has.
+    fn of_kind(&self, kind: &Kind) -> Arc<dyn Queue>;
+
     /// Adds jobs, so that the first of them is pulled first, and returns the new length of the queue.
     /// An empty slice changes nothing and returns 0.
     ///

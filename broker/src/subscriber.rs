@@ -68,7 +68,7 @@ mod tests {
         while let Ok(signal) = receiver.try_recv() {
             match signal {
                 Signal::Connected => connected += 1,
-                Signal::Events(_) | Signal::Gateway(_) => messages += 1,
+                Signal::Events(_) | Signal::Progress(_) | Signal::Gateway(_) => messages += 1,
             }
         }
         (connected, messages)

@@ -72,7 +72,8 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Returns whether another credential would help.
-    pub(crate) fn is_refused_credential(&self) -> bool {
+    #[must_use]
+    pub fn is_refused_credential(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if source.code() == Code::Unauthenticated)
     }
 }

@@ -162,6 +162,12 @@ impl Gateways {
         }
     }
 
+    /// Returns whether the credential is read again before each connect.
+    #[must_use]
+    pub fn rereads_credential(&self) -> bool {
+        self.credential.file.is_some()
+    }
+
     /// Reads the credential again, so that the next one takes over from one that has ended.
     pub fn read_token(&mut self) {
         let Some(file) = &self.credential.file else { return };

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::kind::Kind;
 use crate::line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
+use crate::metadata::Metadata;
 use crate::money::{Currency, Money};
 use crate::priority::Priority;
 use crate::strings;
@@ -15,6 +17,8 @@ pub const MAX_MAX_ATTEMPTS: u32 = 100;
 /// The maximum length of all strings of an order in UTF-8: item names, customer and reference.
 pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 
+/// The name of the metadata in a request.
+const METADATA: &str = "metadata";
 /// The maximum number of reported problems of a draft.
 const MAX_PROBLEMS: usize = 100;
 
@@ -41,6 +45,10 @@ pub struct Draft {
     pub priority: Option<String>,
     /// The scheduled start, in RFC 3339.
     pub process_after: Option<String>,
+    /// The word that routes the order to workers.
+    pub kind: Option<String>,
+    /// Keys and values of the client.
+    pub metadata: Option<Vec<(String, String)>>,
 }
 
 /// One line item of a [`Draft`].
@@ -73,6 +81,10 @@ pub struct Content {
     pub priority: Priority,
     /// The scheduled start.
     pub process_after: Option<Timestamp>,
+    /// The kind.
+    pub kind: Kind,
+    /// Keys and values of the client. Unlike the rest of the content, it can change.
+    pub metadata: Metadata,
 }
 
 impl Content {
@@ -87,12 +99,15 @@ impl Content {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             priority: Priority::default(),
             process_after: None,
+            kind: Kind::default(),
+            metadata: Metadata::default(),
         }
     }
 
     /// Returns the strings besides the names of the items.
     pub(crate) fn strings(&self) -> impl Iterator<Item = &str> {
-        [self.customer.as_deref(), self.external_reference.as_deref()].into_iter().flatten()
+        let metadata = self.metadata.iter().flat_map(|(key, value)| [key, value]);
+        [self.customer.as_deref(), self.external_reference.as_deref()].into_iter().flatten().chain(metadata)
     }
 }
 
@@ -110,6 +125,20 @@ pub struct InvalidField {
     pub field: Field,
     /// The required change; the message continues a sentence that starts with the field's name.
     pub message: String,
+}
+
+impl InvalidField {
+    /// Returns the problem of a kind that is one too many.
+    pub fn of_further_kind(max: usize) -> Self {
+        let message =
+            format!("is a further kind, and the orders of an installation have at most {max} kinds");
+        Self { field: Field { line_item: None, name: "kind" }, message }
+    }
+
+    /// Returns a problem of the metadata.
+    pub fn of_metadata(message: String) -> Self {
+        Self { field: Field { line_item: None, name: METADATA }, message }
+    }
 }
 
 impl Field {
@@ -159,6 +188,12 @@ impl Draft {
         let max_attempts = problems.check_number("maxAttempts", None, self.max_attempts, MAX_MAX_ATTEMPTS);
         let priority = problems.parse_field("priority", "", self.priority.as_deref());
         let process_after = problems.parse_field("processAfter", "is ", self.process_after.as_deref());
+        let kind = problems.parse_field("kind", "", self.kind.as_deref());
+
+        let metadata = Metadata::check(self.metadata.unwrap_or_default()).unwrap_or_else(|messages| {
+            messages.into_iter().for_each(|message| problems.add(None, METADATA, message));
+            Metadata::default()
+        });
 
         let drafts = match self.line_items {
             Some(_) if self.item.is_some() || self.quantity.is_some() || self.price.is_some() => {
@@ -202,6 +237,8 @@ impl Draft {
                 max_attempts: max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
                 priority: priority.unwrap_or_default(),
                 process_after,
+                kind: kind.unwrap_or_default(),
+                metadata,
                 ..Content::new(line_items, total)
             }),
             (Ok(_), false) => Err(problems.0),

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     ReceiveTimeout,
     /// The present state of the order does not allow the change.
     Conflict,
+    /// What the client has read is no longer the present state.
+    PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
     /// The path with its query string is too long.
@@ -172,6 +174,18 @@ error_codes! {
         "The body did not arrive in time" "Send it again, faster.";
     OrderFinal "order_final" Conflict [Rest GraphQl Grpc] retryable: false
         "The order is final" "A completed, failed or cancelled order cannot be changed. A failed order can be redriven.";
+    MetadataChanged "metadata_changed" PreconditionFailed [Rest GraphQl] retryable: false
+        "The metadata of the order has changed since it was read"
+        "Read the metadata again and send the change for its present version.";
+    ReferenceTaken "reference_taken" Conflict [Rest GraphQl] retryable: false
+        "Another order of the tenant has this external reference"
+        "Read the order that the message names, or send another reference.";
+    OrderStarted "order_started" Conflict [Rest GraphQl] retryable: false
+        "The order was started" "Only orders that no worker has started can be replaced. Cancel the order and create another one.";
+    OrderChanged "order_changed" PreconditionFailed [Rest GraphQl] retryable: false
+        "The order has changed since it was read" "Read the order again and send the request for its present sequence.";
+    NoteLimit "note_limit" Conflict [Rest GraphQl] retryable: false
+        "The order has its maximum of notes" "An order has at most 100 notes, and notes are never removed.";
     OrderNotFailed "order_not_failed" Conflict [Rest GraphQl] retryable: false
         "The order has not failed" "Only failed orders can be redriven.";
     OrderNotProcessing "order_not_processing" Conflict [Grpc] retryable: false
@@ -226,6 +240,9 @@ error_codes! {
     StaleReaderLease "stale_reader_lease" Conflict [Grpc] retryable: false
         "The process no longer has the lease of the reader of the event log"
         "Stop the work: another process may continue it. Take the lease with `Read`, and continue after the committed cursor.";
+    UnsupportedProtocol "unsupported_protocol" Conflict [Grpc] retryable: false
+        "The gateway does not support the protocol version of the worker"
+        "The message states the supported version. Use a worker and a gateway of versions that fit.";
     OrderUnreadable "order_unreadable" Conflict [Rest GraphQl Grpc] retryable: false
         "The stored order cannot be read"
         "Tell the operators the id. Operators: `orders doctor` names the reason, `orders repair` repairs the order or marks it as failed.";

@@ -9,6 +9,11 @@
 //! |---|---|
 //! | order | the purchase of a customer: line items, one currency, a status |
 //! | line item | one position of an order: item, quantity, unit price |
+//! | metadata | strings of the client under keys, which it can change at any time |
+//! | kind | the word that routes an order to the workers that process it |
+//! | result | the JSON with which a worker completes an order |
+//! | checkpoint | the JSON from which the next attempt of an order continues |
+//! | progress | what a worker tells about a running attempt; it is not stored |
 //! | attempt | one execution of an order by a worker, numbered from 1 |
 //! | lease | the right of one worker to finish one attempt, limited in time and identified by a token |
 //! | sequence | the number of an event within its order: 1, 2, 3 … without gaps |
@@ -33,10 +38,15 @@ mod event;
 pub mod event_codec;
 mod event_type;
 mod idempotency;
+mod json_text;
+mod kind;
 mod lease;
 mod line_item;
+pub mod metadata;
 pub mod money;
+mod note;
 mod order;
+mod order_code;
 mod order_id;
 mod outcome;
 #[cfg(test)]
@@ -44,6 +54,7 @@ mod parser_tests;
 mod prefix;
 mod principal;
 pub mod priority;
+mod progress;
 pub mod query;
 mod quota;
 mod rate;
@@ -69,15 +80,24 @@ pub use error_code::{Api, ErrorCode, ErrorKind};
 pub use event::OrderEvent;
 pub use event_type::{EventType, EventTypes, InvalidEventType};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY};
+pub use json_text::{InvalidJsonText, JsonText, MAX_OUTPUT_BYTES};
+pub use kind::{InvalidKind, InvalidKinds, Kind, Kinds, MAX_KIND, MAX_WORKER_KINDS};
 pub use lease::{InvalidLeaseToken, LeasePrefix, LeaseToken};
 pub use line_item::{LineItem, MAX_LINE_ITEMS, MAX_QUANTITY};
+pub use metadata::{
+    MAX_METADATA_BYTES, MAX_METADATA_CONDITIONS, MAX_METADATA_KEY, MAX_METADATA_KEYS, MAX_METADATA_VALUE,
+    Metadata, MetadataPatch,
+};
 pub use money::{Currency, Money};
+pub use note::{InvalidNote, MAX_MILESTONE, MAX_NOTE, MAX_NOTES, Note, NoteContent};
 pub use order::Order;
+pub use order_code::{InvalidOrderCode, MAX_CODE_PERIODS, ORDER_CODE_DIGITS, OrderCode};
 pub use order_id::{InvalidOrderId, OrderId, OrderMap};
 pub use outcome::Outcome;
 pub use prefix::{Prefix, SearchText, StringRange};
 pub use principal::{MissingScope, Principal};
 pub use priority::Priority;
+pub use progress::{MAX_PROGRESS_NOTE, Progress};
 pub use quota::{
     LimitOwner, Limits, MAX_STREAM_LIMIT, Quota, Quotas, RateExceeded, Shares, StreamPermit, StreamsExceeded,
 };

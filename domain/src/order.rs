@@ -1,6 +1,7 @@
 use std::ops::Deref;
 
 use crate::draft::Content;
+use crate::order_code::OrderCode;
 use crate::order_id::OrderId;
 use crate::status::Status;
 use crate::tenant::TenantId;
@@ -15,7 +16,7 @@ pub struct Order {
     pub id: OrderId,
     /// The tenant that owns it.
     pub tenant_id: TenantId,
-    /// What the client sent; it never changes.
+    /// What the client sent. Only its metadata changes.
     pub content: Content,
     /// Status.
     pub status: Status,
@@ -35,6 +36,10 @@ pub struct Order {
     pub worker: Option<WorkerName>,
     /// The span that created it, if its trace is recorded.
     pub trace: Option<TraceContext>,
+    /// The order that it has replaced.
+    pub replaces: Option<OrderId>,
+    /// The order that has replaced it.
+    pub replaced_by: Option<OrderId>,
     /// Time of creation.
     pub created_at: Timestamp,
     /// Time of the last status change.
@@ -66,9 +71,16 @@ impl Order {
             error_class: None,
             worker: None,
             trace: None,
+            replaces: None,
+            replaced_by: None,
             created_at,
             updated_at: created_at,
         }
+    }
+
+    /// Returns the short form of its id for people.
+    pub fn code(&self) -> OrderCode {
+        OrderCode::of(self.id)
     }
 
     /// Estimates the bytes of the order in memory and in a response: its strings, and an allowance for the rest.

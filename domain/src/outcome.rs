@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::json_text::JsonText;
 use crate::strings;
 
 /// The outcome of an attempt.
@@ -9,6 +10,8 @@ use crate::strings;
 pub enum Outcome {
     /// The order is complete.
     Completed,
+    /// The order is complete, with this result.
+    CompletedWith(JsonText),
     /// The attempt failed and may be repeated. The gateway chooses the delay and counts the attempts.
     Retry {
         /// The cause, truncated to 500 characters.
@@ -53,7 +56,7 @@ impl Outcome {
         match self {
             Self::Retry { reason, after, .. } => Self::Retry { reason, class, after },
             Self::Failed { reason, .. } => Self::Failed { reason, class },
-            Self::Completed | Self::Released => self,
+            Self::Completed | Self::CompletedWith(_) | Self::Released => self,
         }
     }
 
@@ -65,7 +68,7 @@ impl Outcome {
         match self {
             Self::Retry { reason, class, after } => Self::Retry { reason: cut(reason), class, after },
             Self::Failed { reason, class } => Self::Failed { reason: cut(reason), class },
-            Self::Completed | Self::Released => self,
+            Self::Completed | Self::CompletedWith(_) | Self::Released => self,
         }
     }
 }

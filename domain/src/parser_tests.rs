@@ -145,14 +145,15 @@ proptest! {
     fn any_draft_gives_content_or_problems(
         (item, price, currency, customer) in
             (optional_string(), optional_string(), optional_string(), optional_string()),
-        (external_reference, priority, process_after) in
-            (optional_string(), optional_string(), optional_string()),
+        (external_reference, priority, process_after, kind) in
+            (optional_string(), optional_string(), optional_string(), optional_string()),
         (quantity, max_attempts) in (prop::option::of(any::<i64>()), prop::option::of(any::<i64>())),
         line_items in prop::option::of(prop::collection::vec(line(), 0..4)),
+        metadata in prop::option::of(prop::collection::vec((any::<String>(), any::<String>()), 0..4)),
     ) {
         let draft = Draft {
             item, quantity, price, line_items, currency, customer, external_reference, max_attempts, priority,
-            process_after,
+            process_after, kind, metadata,
         };
         match draft.check(Currency::USD) {
             Ok(content) => prop_assert!(content.total.minor() >= 0 && !content.line_items.is_empty()),

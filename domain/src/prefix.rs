@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
+use crate::order_code::OrderCode;
 use crate::order_id::OrderId;
 use crate::strings;
 
@@ -91,11 +92,13 @@ fn successor(stem: &str) -> Option<String> {
     Some(format!("{}{next}", &stem[..at]))
 }
 
-/// The text of a search: an order id or at least eight digits of its beginning, or a prefix of a reference or a customer.
+/// The text of a search: an order id or at least eight digits of its beginning, the code of an order, or a prefix of a
+/// reference or a customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchText {
     prefix: Prefix,
     ids: Option<RangeInclusive<OrderId>>,
+    code: Option<OrderCode>,
 }
 
 impl SearchText {
@@ -105,7 +108,7 @@ impl SearchText {
     /// A sentence that states what to change.
     pub fn parse(text: &str, max: usize) -> Result<Self, String> {
         let text = text.trim();
-        Ok(Self { prefix: Prefix::parse(text, max)?, ids: ids(text) })
+        Ok(Self { prefix: Prefix::parse(text, max)?, ids: ids(text), code: text.parse().ok() })
     }
 
     /// Returns the prefix of references and customers.
@@ -118,9 +121,15 @@ impl SearchText {
         self.ids.as_ref()
     }
 
+    /// Returns the code of the orders that match, if the text is one.
+    pub fn code(&self) -> Option<OrderCode> {
+        self.code
+    }
+
     /// Returns whether an order matches.
     pub fn matches(&self, id: OrderId, reference: Option<&str>, customer: Option<&str>) -> bool {
         self.ids.as_ref().is_some_and(|ids| ids.contains(&id))
+            || self.code.is_some_and(|code| code == OrderCode::of(id))
             || [reference, customer].into_iter().flatten().any(|string| self.prefix.matches(string))
     }
 }

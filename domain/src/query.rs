@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::kind::Kind;
+use crate::metadata::{self, MAX_METADATA_CONDITIONS};
 use crate::money::{Currency, Money};
 use crate::order::Order;
 use crate::order_id::OrderId;
@@ -23,7 +25,7 @@ use crate::worker_name::MAX_WORKER_NAME;
 pub struct Filter {
     /// One of these statuses; empty means all.
     pub statuses: Vec<Status>,
-    /// An order id, or a prefix of the external reference or of the customer.
+    /// An order id, the code of an order, or a prefix of the external reference or of the customer.
     pub search: Option<SearchText>,
     /// Customer, exact match.
     pub customer: Option<String>,
@@ -39,6 +41,8 @@ pub struct Filter {
     pub worker: Option<String>,
     /// A pattern of the reason of the latest event.
     pub reason: Option<ReasonPattern>,
+    /// The kind, exact match.
+    pub kind: Option<Kind>,
     /// What the order waits for. Only pending orders wait, so it is set with that status only.
     pub waits_for: Option<WaitsFor>,
     /// Created at or after this time.
@@ -53,6 +57,8 @@ pub struct Filter {
     pub total_to: Option<i64>,
     /// A substring of at least one item name, compared without case.
     pub item_contains: Option<String>,
+    /// Keys of the metadata and their values, exact match.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// Maximum length of an item search, in characters.
@@ -61,7 +67,7 @@ const MAX_ITEM_CONTAINS: usize = strings::MAX_ITEM;
 const MAX_SEARCH: usize = strings::MAX_CUSTOMER;
 
 /// The names of the fields of a filter on REST and GraphQL; `statuses` has a different name on each.
-pub const FILTER_FIELDS: [&str; 15] = [
+pub const FILTER_FIELDS: [&str; 17] = [
     "search",
     "customer",
     "customerPrefix",
@@ -70,6 +76,7 @@ pub const FILTER_FIELDS: [&str; 15] = [
     "errorClass",
     "worker",
     "reason",
+    "kind",
     "waitsFor",
     "itemContains",
     "currency",
@@ -77,6 +84,7 @@ pub const FILTER_FIELDS: [&str; 15] = [
     "totalTo",
     "createdFrom",
     "createdBefore",
+    "metadata",
 ];
 
 /// A filter as it was sent.
@@ -100,6 +108,8 @@ pub struct RawFilter {
     pub worker: Option<String>,
     /// A pattern of the reason.
     pub reason: Option<String>,
+    /// Exactly this kind.
+    pub kind: Option<String>,
     /// What the order waits for.
     pub waits_for: Option<String>,
     /// Created at or after this time.
@@ -114,6 +124,8 @@ pub struct RawFilter {
     pub total_to: Option<String>,
     /// In the name of a line item.
     pub item_contains: Option<String>,
+    /// These values of the metadata.
+    pub metadata: Vec<(String, String)>,
 }
 
 /// An invalid field of a filter.
@@ -159,12 +171,16 @@ impl RawFilter {
             &mut add,
         );
         let reason = parsed("reason", &self.reason, ReasonPattern::parse, &mut add);
+        let kind = parsed("kind", &self.kind, str::parse::<Kind>, &mut add);
         let waits_for = parsed("waitsFor", &self.waits_for, str::parse::<WaitsFor>, &mut add);
         if waits_for.is_some() && !self.statuses.is_empty() && !self.statuses.contains(&Status::Pending) {
             add(
                 "waitsFor",
                 "selects pending orders only; remove it, or select the status pending".to_owned(),
             );
+        }
+        if let Err(message) = check_metadata(&self.metadata) {
+            add("metadata", message);
         }
         let named = self.currency.as_deref().map(str::parse::<Currency>);
         // An amount cannot be parsed without its currency.
@@ -207,6 +223,7 @@ impl RawFilter {
             error_class: self.error_class,
             worker: self.worker,
             reason,
+            kind,
             waits_for,
             created_from: self.created_from,
             created_before: self.created_before,
@@ -214,8 +231,24 @@ impl RawFilter {
             total_from,
             total_to,
             item_contains: self.item_contains,
+            metadata: self.metadata,
         })
     }
+}
+
+/// Checks the conditions of the metadata.
+fn check_metadata(conditions: &[(String, String)]) -> Result<(), String> {
+    if conditions.len() > MAX_METADATA_CONDITIONS {
+        return Err(format!("must have at most {MAX_METADATA_CONDITIONS} keys, has {}", conditions.len()));
+    }
+    for (n, (key, value)) in conditions.iter().enumerate() {
+        metadata::check_key(key)?;
+        metadata::check_value(key, value)?;
+        if conditions[..n].iter().any(|(earlier, _)| earlier == key) {
+            return Err(format!("has the key '{key}' more than once"));
+        }
+    }
+    Ok(())
 }
 
 /// Parses a field of a filter, and adds its error.
@@ -367,6 +400,7 @@ mod tests {
             total_from: Some("-1".to_owned()),
             total_to: Some("1.999".to_owned()),
             item_contains: long(201),
+            metadata: vec![("a b".to_owned(), String::new())],
             ..RawFilter::default()
         };
         let names = |raw_filter: RawFilter| -> Vec<&str> {
@@ -384,6 +418,7 @@ mod tests {
             "referencePrefix",
             "reason",
             "waitsFor",
+            "metadata",
         ];
         assert_eq!(names(raw_filter.clone()), [&texts[..], &["totalFrom", "totalTo"]].concat());
         let nowhere = RawFilter { currency: Some("EURO".to_owned()), ..raw_filter };

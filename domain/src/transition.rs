@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::json_text::JsonText;
 use crate::lease::LeaseToken;
 use crate::outcome::Outcome;
 use crate::requester::Requester;
@@ -60,15 +61,27 @@ pub enum Command {
         /// The token of the attempt.
         lease: LeaseToken,
     },
+    /// The worker has reached a state from which the next attempt continues. It renews the lease.
+    Checkpoint {
+        /// The token of the attempt.
+        lease: LeaseToken,
+        /// The state. The store writes it.
+        checkpoint: JsonText,
+    },
     /// The attempt of the worker has ended.
     Finish {
         /// The token of the attempt.
         lease: LeaseToken,
-        /// The outcome of the attempt.
+        /// The outcome of the attempt. The store writes its result.
         outcome: Outcome,
     },
     /// The lease was not renewed in time.
     Expire,
+    /// The job never reached a worker. The attempt does not count, up to [`MAX_UNDELIVERED`] times.
+    Undeliver {
+        /// The token of the attempt.
+        lease: LeaseToken,
+    },
     /// A client cancels the order.
     Cancel {
         /// The client's reason, if it has one.
@@ -160,7 +173,7 @@ pub enum Refusal {
     /// Start: the queue is paused.
     #[error("the queue is paused; the order is offered again when it is resumed")]
     Paused,
-    /// Heartbeat, Finish: the lease is not, or no longer, the order's lease.
+    /// Heartbeat, Checkpoint, Finish: the lease is not, or no longer, the order's lease.
     #[error("the lease is not valid: the order is {0} and belongs to another attempt or to none")]
     StaleLease(Status),
     /// Start, Cancel: the order is final.
@@ -202,12 +215,19 @@ pub const CLASS_LEASE_EXPIRED: &str = "lease_expired";
 pub const CLASS_ERROR: &str = "error";
 /// The reason in events of attempts that a worker released.
 pub const RELEASED: &str = "released by its worker, which is shutting down";
+/// The reason in events of attempts whose job never reached a worker.
+pub const UNDELIVERED: &str = "the job did not reach a worker";
+/// The error class of attempts whose job never reached a worker, after [`MAX_UNDELIVERED`].
+pub const CLASS_UNDELIVERED: &str = "undelivered";
+/// The number of attempts of an order that do not count because their jobs reached no worker. Further ones are failures: an
+/// order that ends each worker at once must not be repeated forever.
+pub const MAX_UNDELIVERED: u32 = 10;
 
 /// Decides about one command. `random` is any evenly drawn number, for the jitter of retries.
 pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rules, random: u32) -> Decision {
     match command {
         Command::Start { lease, .. } => start(state, *lease, now, rules),
-        Command::Heartbeat { lease } => match has_lease(state, *lease) {
+        Command::Heartbeat { lease } | Command::Checkpoint { lease, .. } => match has_lease(state, *lease) {
             true => Decision::Renew(now + rules.lease),
             false => Decision::Refuse(Refusal::StaleLease(state.status)),
         },
@@ -228,6 +248,25 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rul
             let change = failure(state, LEASE_EXPIRED, Some(CLASS_LEASE_EXPIRED), None, now, rules, random);
             Decision::Change(Change { lease: None, ..change })
         }
+        Command::Undeliver { lease } => match has_lease(state, *lease) {
+            true if undelivered(state) >= MAX_UNDELIVERED => {
+                let class = Some(CLASS_UNDELIVERED);
+                let change = failure(state, UNDELIVERED, class, None, now, rules, random);
+                Decision::Change(Change { lease: None, ..change })
+            }
+            true => Decision::Change(Change {
+                attempt: match state.process_after {
+                    // The clock was set back since the start. Without an attempt the order would wait for its schedule again.
+                    Some(at) if at > now => state.attempt,
+                    Some(_) | None => state.attempt.saturating_sub(1),
+                },
+                lease: None,
+                due_at: Some(now),
+                not_before: now,
+                ..change_to(state, Status::Pending, Some(UNDELIVERED))
+            }),
+            false => Decision::Refuse(Refusal::StaleLease(state.status)),
+        },
         Command::Cancel { reason, .. } => match state.status {
             Status::Pending | Status::Processing => Decision::Change(Change {
                 lease: None,
@@ -253,6 +292,13 @@ pub fn decide(state: &OrderState, command: &Command, now: Timestamp, rules: &Rul
             }
         },
     }
+}
+
+/// Returns how often the jobs of the order have not reached a worker.
+///
+/// Each start and each end of an attempt is an event. Redrives count as half.
+fn undelivered(state: &OrderState) -> u32 {
+    (state.version / 2).saturating_sub(state.attempt)
 }
 
 fn start(state: &OrderState, lease: LeaseToken, now: Timestamp, rules: &Rules) -> Decision {
@@ -309,7 +355,9 @@ pub fn wait_after_clock_step(state: &OrderState, now: Timestamp) -> Option<Durat
 
 fn finish(state: &OrderState, outcome: &Outcome, now: Timestamp, rules: &Rules, random: u32) -> Change {
     match outcome {
-        Outcome::Completed => Change { due_at: None, ..change_to(state, Status::Completed, None) },
+        Outcome::Completed | Outcome::CompletedWith(_) => {
+            Change { due_at: None, ..change_to(state, Status::Completed, None) }
+        }
         Outcome::Retry { reason, class, after: Some(requested) } if can_be_postponed(state, *requested) => {
             let postponements = state.attempt.saturating_sub(state.failures);
             let next = now + rules.retry.postponement(postponements, *requested, random);
@@ -395,12 +443,17 @@ fn has_lease(state: &OrderState, lease: LeaseToken) -> bool {
 /// A report with another outcome is not a repetition, and must not get the response of a recorded report.
 fn is_repetition(state: &OrderState, outcome: &Outcome) -> bool {
     match (outcome, state.status) {
-        (Outcome::Completed, Status::Completed) | (Outcome::Failed { .. }, Status::Failed) => true,
+        (Outcome::Completed | Outcome::CompletedWith(_), Status::Completed) => true,
+        (Outcome::Failed { .. }, Status::Failed) => true,
         (Outcome::Retry { .. } | Outcome::Released, Status::Pending) => true,
         // The retry that used up the last attempt.
         (Outcome::Retry { .. }, Status::Failed) => state.failures >= state.max_attempts,
         (
-            Outcome::Completed | Outcome::Failed { .. } | Outcome::Retry { .. } | Outcome::Released,
+            Outcome::Completed
+            | Outcome::CompletedWith(_)
+            | Outcome::Failed { .. }
+            | Outcome::Retry { .. }
+            | Outcome::Released,
             Status::Pending | Status::Processing | Status::Completed | Status::Failed | Status::Cancelled,
         ) => false,
     }

@@ -27,7 +27,7 @@ use gateway_http::problem::Problem;
 use gateway_http::streams::Client;
 use gateway_service::HealthMonitor;
 use gateway_service::orders::Orders;
-use gateway_store::Store;
+use gateway_store::{ReplicaState, Store};
 
 /// Maximum duration of the check of a component.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -82,7 +82,8 @@ struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 struct Check {
     /// `database`: it responds. `writes`: it accepts writes. `queue`: it responds and accepts jobs.
-    /// `workers`: at least one is connected. `processing`: the queue is not paused.
+    /// `workers`: at least one is connected. `processing`: the queue is not paused. `kinds`: each kind that waits has a
+    /// worker. `replica`: the one of `--database-read-url` can be read.
     #[schema(example = "database")]
     name: &'static str,
     /// State.
@@ -114,7 +115,7 @@ async fn healthz() -> Json<Health> {
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
     params(("verbose" = Option<String>, Query, description = "List each component with the reason if it is not ok; needs no value.")),
     responses(
-        (status = 200, description = "Ready. `degraded`: orders are accepted but not processed, because the queue is unreachable or rejects jobs, no worker is connected, or the queue is paused.", body = Health),
+        (status = 200, description = "Ready. `degraded`: orders are accepted but not processed, because the queue is unreachable or rejects jobs, no worker is connected, or the queue is paused; or the replica cannot be read.", body = Health),
         (status = 503, description = "Not ready: `unavailable` without a writable database, `draining` during shutdown.", body = Health),
     ))]
 async fn readyz(
@@ -133,13 +134,15 @@ async fn readyz(
         check("database", HealthStatus::Unavailable, state.store.ping()),
         check("queue", HealthStatus::Degraded, state.queue.len()),
     );
-    let checks = vec![
+    let mut checks = vec![
         database,
         writes(&state.health),
         pushes(queue, &state.health),
         workers(&state.health),
         processing(&state),
+        kinds(&state),
     ];
+    checks.extend(replica(&state));
     let status = overall(&checks, state.context.departing.is_cancelled());
     let checks = if verbose { checks } else { Vec::new() };
     let code = match status {
@@ -211,6 +214,27 @@ fn processing(state: &HealthState) -> Check {
     Check::known("processing", HealthStatus::Degraded, paused)
 }
 
+fn kinds(state: &HealthState) -> Check {
+    let unserved = state.health.measured().unserved;
+    let is_paused = state.orders.queue_snapshot().paused_at.is_some();
+    let kinds: Vec<_> = unserved.iter().take(MAX_NAMED_KINDS).map(|(kind, _)| kind.to_string()).collect();
+    let detail = (!kinds.is_empty() && !is_paused)
+        .then(|| format!("unserved_kind: no worker processes orders of the kinds {}", kinds.join(", ")));
+    Check::known("kinds", HealthStatus::Degraded, detail)
+}
+
+/// Checks the replica, if there is one.
+fn replica(state: &HealthState) -> Option<Check> {
+    let detail = match state.store.replica_state()? {
+        ReplicaState::Ok => None,
+        ReplicaState::Unreachable => Some("cannot be reached; searches and counts read the primary"),
+        ReplicaState::OtherDatabase => {
+            Some("does not have the tables of this installation; searches and counts read the primary")
+        }
+    };
+    Some(Check::known("replica", HealthStatus::Degraded, detail))
+}
+
 /// Checks one component; `when_away` is the status if it fails or times out.
 async fn check<T, E: std::fmt::Display>(
     name: &'static str,
@@ -231,6 +255,9 @@ async fn check<T, E: std::fmt::Display>(
     };
     Check { ms, ..Check::known(name, when_away, detail) }
 }
+
+/// Maximum number of kinds that a check names.
+const MAX_NAMED_KINDS: usize = 10;
 
 /// The error codes of Redis and their meaning.
 const SERVER_WORDS: [(&str, &str); 8] = [

@@ -15,6 +15,7 @@ fn every_row_of_the_page_is_tested() {
     let mut sources = String::new();
     for folder in [
         "",
+        "../broker/src",
         "../telemetry",
         "../tls",
         "../webhook/src",

@@ -27,7 +27,7 @@ impl Kind {
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 67] = [
+const METRICS: [(&str, Kind, &str); 72] = [
     (
         "orders_batch_entries_total",
         Counter,
@@ -36,6 +36,18 @@ const METRICS: [(&str, Kind, &str); 67] = [
     ("orders_batches_total", Counter, "Batches, each of which is a transaction, by kind: create or command."),
     ("orders_build_info", Gauge(Unit::Count), "1, with the version of the program as a label."),
     ("orders_bus_events_dropped_total", Counter, "Events dropped because the publish buffer was full."),
+    (
+        "orders_unserved_kinds",
+        Gauge(Unit::Count),
+        "Kinds of orders that wait for more than a minute while no order of the kind is processed.",
+    ),
+    ("orders_progress_dropped_total", Counter, "Progress of attempts that did not reach other gateways."),
+    (
+        "orders_assigned_jobs_total",
+        Counter,
+        "Jobs assigned to workers of `Claim`, by origin: creation (started in the transaction that created the order) or \
+         queue.",
+    ),
     (
         "orders_attempt_duration_seconds",
         Histogram,
@@ -72,7 +84,12 @@ const METRICS: [(&str, Kind, &str); 67] = [
     (
         "orders_database_connections",
         Gauge(Unit::Count),
-        "Connections to the database, by pool (readers, writers or searches) and state (idle or used).",
+        "Connections to the database, by pool (readers, writers, searches or replica) and state (idle or used).",
+    ),
+    (
+        "orders_database_replica_reads_total",
+        Counter,
+        "Reads that a replica may serve, by source: replica, or primary while the replica cannot be read.",
     ),
     (
         "orders_database_transaction_duration_seconds",
@@ -236,6 +253,11 @@ const METRICS: [(&str, Kind, &str); 67] = [
         "orders_wait_duration_seconds",
         Histogram,
         "Time from the point at which an order could be started to its start, by priority.",
+    ),
+    (
+        "orders_worker_credits",
+        Gauge(Unit::Count),
+        "Unused credits of the workers of this gateway: jobs that they wait for.",
     ),
     ("orders_worker_streams", Gauge(Unit::Count), "Processors connected to this gateway."),
     (

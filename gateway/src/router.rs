@@ -3,6 +3,7 @@
 //! Each route is in one of two groups. The public ones need no credential; a new route belongs to the others.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use gateway_http::auth::{Auth, Gate};
@@ -10,6 +11,7 @@ use gateway_http::fallback;
 use gateway_http::hosts::Hosts;
 use gateway_http::middleware::Middleware;
 use gateway_rest::RestState;
+use tls::ServerTls;
 
 use crate::health::HealthState;
 use crate::openapi::Documented;
@@ -44,6 +46,17 @@ pub(crate) fn router(
         .around(public, Gate::Open)
         .merge(middleware.around(protected, Gate::Principal))
         .merge(middleware.around(graphql, Gate::PrincipalOrSocket))
+}
+
+/// Returns the hosts of the admin server. Probes and Prometheus name it by the address of a container, which no setting can
+/// list; on an address that other machines can reach, metrics need a key instead.
+pub(crate) fn admin_hosts(hosts: Hosts, listener: SocketAddr) -> Hosts {
+    if listener.ip().to_canonical().is_loopback() { hosts.on(listener) } else { Hosts::Any }
+}
+
+/// Returns the certificate of the admin server. Monitoring on the same machine needs no encryption.
+pub(crate) fn admin_tls(tls: Option<Arc<ServerTls>>, listener: SocketAddr) -> Option<Arc<ServerTls>> {
+    tls.filter(|_| !listener.ip().to_canonical().is_loopback())
 }
 
 /// Returns the endpoints of operators: probes and metrics.

@@ -24,7 +24,7 @@ use gateway_webhooks::Webhooks;
 use telemetry::panics::restart_on_panic;
 
 use crate::health::HealthState;
-use crate::{Config, Store, authentication, graphql, grpc, rest};
+use crate::{Config, Store, authentication, graphql, grpc, rest, router};
 use gateway_access::TrackingLinks;
 use gateway_http::context::Context;
 use gateway_http::server::{self, Connections, Listener, Port};
@@ -79,6 +79,8 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         health,
         signals,
         workers,
+        claims,
+        progress,
         health_reasons,
         system,
         background,
@@ -137,7 +139,10 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         feed,
         event_log,
         workers,
+        claims,
+        progress,
         health,
+        gateways: presence.shares(),
         context: context.clone(),
     };
 
@@ -161,12 +166,11 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
     let mut admin_server = match admin {
         Some(listener) => {
             let addr = listener.local_addr()?;
-            let hosts = all_hosts.on(addr);
-            // Monitoring on the same machine needs no encryption.
-            let tls = config.tls.http.clone().filter(|_| !addr.ip().to_canonical().is_loopback());
+            let hosts = router::admin_hosts(all_hosts, addr);
+            let tls = router::admin_tls(config.tls.http.clone(), addr);
             Some(tokio::spawn(server::serve(
                 Listener::new(listener, tls),
-                crate::router::admin(&config, hosts, addr, probes.clone()),
+                router::admin(&config, hosts, addr, probes.clone()),
                 Port::HTTP,
                 connections.clone(),
                 stop_http.clone(),
@@ -175,11 +179,11 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
         }
         None => None,
     };
-    let router = crate::router::router(&config, rest, graphql, probes);
+    let public = router::router(&config, rest, graphql, probes);
     let http_runtime = HttpRuntime::new()?;
     let serving = server::serve(
         Listener::new(http_listener, config.tls.http.clone()),
-        router,
+        public,
         Port::HTTP,
         connections.clone(),
         stop_http.clone(),
@@ -259,9 +263,15 @@ pub async fn serve(parts: Parts, shutdown: impl Future<Output = ()> + Send) -> R
 struct HttpRuntime(Option<Runtime>);
 
 impl HttpRuntime {
+    /// Leaves one core to the other threads, unless the variable of tokio sets their number: on a small machine a second
+    /// thread is mostly woken in vain.
     fn new() -> Result<Self, std::io::Error> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("http").enable_all().build()?;
-        Ok(Self(Some(runtime)))
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            builder.worker_threads(cores.saturating_sub(1).max(1));
+        }
+        Ok(Self(Some(builder.thread_name("http").enable_all().build()?)))
     }
 
     fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {

@@ -1,4 +1,4 @@
-//! Serves the HTTP port while the process starts and waits for the database.
+//! Serves the HTTP port and the admin server while the process starts and waits for the database.
 //!
 //! A liveness probe without a response would kill a process that only waits. The port therefore responds from the
 //! start: `/livez`, `/healthz` and `/metrics` with 200, all other paths with 503. When the database responds, the
@@ -20,7 +20,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::router::{admin_hosts, admin_tls};
 use gateway_http::Config as HttpConfig;
+use gateway_http::hosts::Hosts;
 use gateway_http::problem::Problem;
 use gateway_http::server::{self, Connections, Listener, Port};
 
@@ -43,14 +45,34 @@ impl Starting {
         limits: &HttpConfig,
         tls: Option<Arc<ServerTls>>,
     ) -> Result<Self, io::Error> {
+        let allowed_hosts = limits.allowed_hosts.clone().on(listener.local_addr()?);
+        Self::serve_hosts(listener, limits, allowed_hosts, tls)
+    }
+
+    /// The same for the admin server.
+    ///
+    /// # Errors
+    /// If the listener cannot be duplicated.
+    pub fn serve_admin(
+        listener: &TcpListener,
+        limits: &HttpConfig,
+        tls: Option<Arc<ServerTls>>,
+    ) -> Result<Self, io::Error> {
+        let addr = listener.local_addr()?;
+        let allowed_hosts = admin_hosts(limits.allowed_hosts.clone(), addr);
+        Self::serve_hosts(listener, limits, allowed_hosts, admin_tls(tls, addr))
+    }
+
+    fn serve_hosts(
+        listener: &TcpListener,
+        limits: &HttpConfig,
+        allowed_hosts: Hosts,
+        tls: Option<Arc<ServerTls>>,
+    ) -> Result<Self, io::Error> {
         use std::os::fd::AsFd;
         let shared = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(shared)?;
-        let limits = HttpConfig {
-            allowed_hosts: limits.allowed_hosts.clone().on(listener.local_addr()?),
-            strict_transport_security: tls.is_some(),
-            ..limits.clone()
-        };
+        let limits = HttpConfig { allowed_hosts, strict_transport_security: tls.is_some(), ..limits.clone() };
         let router = gateway_http::middleware::around(router(), &limits).with_state(());
         let stop = CancellationToken::new();
         let connections = Connections::new(&limits);

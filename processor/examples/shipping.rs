@@ -22,9 +22,8 @@ impl OrderHandler for Shipping {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let redis = broker::redis::Redis::new("redis://127.0.0.1:6379", broker::redis::DEFAULT_PREFIX)?;
     let config = Config { gateway_urls: vec!["http://127.0.0.1:50051".to_owned()], ..Config::default() };
     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
-    processor::run(config, Arc::new(redis.queue()), Arc::new(Shipping), shutdown).await?;
+    processor::run(config, None, Arc::new(Shipping), shutdown).await?;
     Ok(())
 }

@@ -54,7 +54,7 @@ fn finish(span: Option<Span>, outcome: Option<&Outcome>) {
     let Some(mut span) = span else { return };
     let (word, failure) = match outcome {
         None => ("abandoned", None),
-        Some(Outcome::Completed) => ("completed", None),
+        Some(Outcome::Completed | Outcome::CompletedWith(_)) => ("completed", None),
         Some(Outcome::Released) => ("released", None),
         Some(Outcome::Retry { reason, class, .. }) => ("retry", Some((reason, class))),
         Some(Outcome::Failed { reason, class }) => ("failed", Some((reason, class))),

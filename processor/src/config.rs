@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{LeasePrefix, RetryPolicy};
+use domain::{Kinds, LeasePrefix, RetryPolicy};
 use secrecy::SecretString;
 use tls::ClientTls;
 
@@ -35,6 +35,9 @@ pub struct Config {
     pub token: Option<SecretString>,
     /// A file with the credential, which replaces `token` before each connection to a gateway. Default: none.
     pub token_file: Option<PathBuf>,
+    /// The kinds of orders that gateways assign to this processor. Default: the default kind. Of a queue a processor takes
+    /// orders of the default kind only.
+    pub kinds: Kinds,
     /// The maximum number of concurrent handlers: 1 to 100,000. Default: 64.
     ///
     /// While handlers are short, further orders are prefetched, up to sixteen times the concurrency: as many as handlers
@@ -70,6 +73,7 @@ impl Default for Config {
             gateway_tls: None,
             token: None,
             token_file: None,
+            kinds: Kinds::default(),
             concurrency: 64,
             attempt_timeout: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(10),

@@ -1,6 +1,6 @@
-use connection::InvalidSetting;
+use connection::{ConnectError, InvalidSetting};
 
-/// The reason why a processor or a handler cannot be built. No later failure ends a processor.
+/// The reason why a processor or a handler cannot be built, or a processor cannot start. No later failure ends a processor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is invalid.
@@ -11,6 +11,12 @@ pub enum Error {
         /// The required change; the message continues a sentence that starts with the setting's name.
         problem: String,
     },
+    /// The gateway refuses the credential of a processor that starts, and nothing else would be read at the next try.
+    #[error(
+        "the gateway refuses the credential of this processor: {0}: start it with a valid key in ORDERS_TOKEN, or use \
+         --token-file (ORDERS_TOKEN_FILE), which is read again"
+    )]
+    Refused(ConnectError),
     /// The webhook cannot be called, for example because the machine has no root certificates.
     #[error(transparent)]
     Webhook(#[from] webhook::Error),

@@ -19,8 +19,12 @@
 //! ```
 
 use async_trait::async_trait;
-use domain::{LeaseToken, Order, Outcome, TraceContext};
+use domain::{JsonText, LeaseToken, Order, Outcome, TraceContext};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+use crate::handler_reports::{CheckpointError, ReportSender};
+use crate::requests::LeaseKey;
 
 /// Processes orders.
 ///
@@ -45,7 +49,7 @@ pub trait OrderHandler: Send + Sync + 'static {
 }
 
 /// One execution of one order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Attempt {
     /// The order at the start of the attempt; its status is `processing`. Processors do not know the tenant, which is
     /// always the default one.
@@ -57,9 +61,42 @@ pub struct Attempt {
     /// Its text is the header `traceparent` for what the handler calls. With the crate `opentelemetry`, it is the current
     /// context as well.
     pub trace: Option<TraceContext>,
+    /// The latest checkpoint of the order, from which this attempt continues; `None` before the first one.
+    pub checkpoint: Option<JsonText>,
+    pub(crate) reports: ReportSender,
 }
 
 impl Attempt {
+    /// Creates an attempt that no gateway knows, for tests of handlers. Its progress is dropped and its checkpoints are
+    /// refused.
+    pub fn new(order: Order, lease: LeaseToken) -> Self {
+        Self { order, lease, trace: None, checkpoint: None, reports: ReportSender::default() }
+    }
+
+    /// Shows subscribers how far the attempt is: a percentage, and a note of at most 200 characters.
+    ///
+    /// It is not stored. The gateway publishes the latest one of an order once a second, and the processor drops some if
+    /// handlers report faster than the connection takes them.
+    pub fn report_progress(&self, percent: Option<u8>, note: impl Into<String>) {
+        self.reports.progress(self.key(), percent, note.into());
+    }
+
+    /// Stores a state from which a later attempt of the order continues, and waits until it is stored. It replaces the
+    /// earlier one. Its JSON has at most 64 KiB.
+    ///
+    /// While no gateway is reachable it waits.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub async fn save_checkpoint(&self, state: &impl Serialize) -> Result<(), CheckpointError> {
+        let json = JsonText::of(state).map_err(CheckpointError::Invalid)?;
+        self.reports.checkpoint(self.key(), json).await
+    }
+
+    fn key(&self) -> LeaseKey {
+        LeaseKey { order_id: self.order.id, token: self.lease }
+    }
+
     /// Returns the number of this attempt, from 1.
     pub fn number(&self) -> u32 {
         self.order.attempt

@@ -8,11 +8,14 @@
 //! loses is retried after its lease expires.
 
 mod attempt_span;
+mod claim_stream;
+mod claim_worker;
 mod config;
 mod error;
 mod gateway_client;
 mod gateway_connection;
 pub mod handler;
+mod handler_reports;
 pub mod handlers;
 mod health;
 mod metrics;
@@ -23,11 +26,14 @@ mod worker;
 
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 pub use async_trait::async_trait;
 pub use config::Config;
-pub use domain::Outcome;
+pub use domain::{JsonText, Kinds, Outcome};
 pub use error::Error;
 pub use handler::{Attempt, OrderHandler};
+pub use handler_reports::CheckpointError;
 pub use health::ProcessorHealth;
 pub use secrecy::SecretString;
 pub use tokio_util::sync::CancellationToken;
@@ -37,7 +43,7 @@ pub fn declared_metrics() -> impl Iterator<Item = (&'static str, &'static str, &
     metrics::METRICS.into_iter()
 }
 
-/// Processes orders until `shutdown` is ready, then drains and returns.
+/// Processes orders until `shutdown` is ready, then drains and returns. Without a queue the gateways assign the orders.
 ///
 /// An unavailable gateway or queue does not end it: both are retried without end. The drain has these steps:
 ///
@@ -52,10 +58,11 @@ pub fn declared_metrics() -> impl Iterator<Item = (&'static str, &'static str, &
 /// Dropping the future stops every handler at its next await point and reports nothing.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an invalid setting, before anything is started.
+/// [`Error::Invalid`] for an invalid setting, before anything is started. [`Error::Refused`] if the gateways assign the
+/// orders, and refuse the credential at the first connect.
 pub async fn run(
     config: Config,
-    queue: Arc<dyn broker::Queue>,
+    queue: Option<Arc<dyn broker::Queue>>,
     handler: Arc<dyn OrderHandler>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
@@ -63,6 +70,17 @@ pub async fn run(
     metrics::describe();
     let gateways = gateway_connection::Gateways::new(&config)?;
     let (worker_id, health) = (config.worker_id.clone(), config.health.clone());
+    let Some(queue) = queue else {
+        let streams = claim_stream::ClaimStreams::new(gateways);
+        // A task, so that it shares a thread with the connection. Dropping the set ends it.
+        let mut worker = JoinSet::new();
+        worker.spawn(claim_worker::ClaimWorker::new(config, streams, handler).run(shutdown));
+        return match worker.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(Err(_)) | None => Ok(()),
+        };
+    };
     let worker = worker::Worker::new(config, gateways, handler);
     tokio::select! {
         () = worker.run(&*queue, shutdown) => {}

@@ -82,7 +82,7 @@ impl AttemptMetrics {
 
     pub(crate) fn count_finished(&self, outcome: &Outcome) {
         let counter = match outcome {
-            Outcome::Completed => &self.completed,
+            Outcome::Completed | Outcome::CompletedWith(_) => &self.completed,
             Outcome::Retry { .. } => &self.retry,
             Outcome::Failed { .. } => &self.failed,
             Outcome::Released => &self.released,

@@ -46,7 +46,7 @@ pub(crate) async fn run_handler(
             cancelled.cancel();
             match timeout(CANCEL_GRACE, work).await {
                 // The handler completed the order while it was being stopped.
-                Ok(Ok(Outcome::Completed)) => Some(Outcome::Completed),
+                Ok(Ok(outcome @ (Outcome::Completed | Outcome::CompletedWith(_)))) => Some(outcome),
                 _ => {
                     let reason = format!("the attempt took longer than {time_limit:?} and was stopped");
                     Some(Outcome::retry(reason).with_class("attempt_timeout"))

@@ -129,6 +129,12 @@ impl Slots {
         orders.map(|(order_id, slot)| LeaseKey { order_id: *order_id, token: slot.token })
     }
 
+    /// Returns the leases of all orders whose outcomes are needed.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = LeaseKey> {
+        let orders = self.orders.iter().filter(|(_, slot)| !matches!(slot.state, SlotState::Abandoned(_)));
+        orders.map(|(order_id, slot)| LeaseKey { order_id: *order_id, token: slot.token })
+    }
+
     /// Occupies a slot for an order that is to be started with this lease token.
     /// `None` if the order already has one: a repeated job has no new information.
     pub(crate) fn occupy(&mut self, order_id: OrderId, token: LeaseToken) -> Option<LeaseKey> {

@@ -41,7 +41,7 @@ const BATCH_LINGER: Duration = Duration::from_millis(5);
 /// Limits the requests of one kind in flight, and gathers entries into batches.
 ///
 /// A gateway writes each request in a transaction, so two small requests cost nearly twice as much as one.
-struct BatchWindow {
+pub(crate) struct BatchWindow {
     in_flight: usize,
     max_in_flight: usize,
     /// The time of the latest send.
@@ -49,21 +49,26 @@ struct BatchWindow {
 }
 
 impl BatchWindow {
-    fn new(max_in_flight: usize) -> Self {
+    pub(crate) fn new(max_in_flight: usize) -> Self {
         Self { in_flight: 0, max_in_flight, sent_at: Instant::now() }
     }
 
-    fn can_send(&self, gathered: usize) -> bool {
+    pub(crate) fn can_send(&self, gathered: usize) -> bool {
         let due = gathered >= FULL_BATCH || self.sent_at.elapsed() >= BATCH_LINGER;
         gathered > 0 && (self.in_flight == 0 || (due && self.in_flight < self.max_in_flight))
     }
 
     /// Returns the time at which the gathered entries may be sent without a response.
-    fn linger_until(&self, gathered: usize) -> Option<Instant> {
+    pub(crate) fn linger_until(&self, gathered: usize) -> Option<Instant> {
         (gathered > 0 && self.in_flight < self.max_in_flight).then(|| self.sent_at + BATCH_LINGER)
     }
 
-    fn record_send(&mut self) {
+    /// Records the response to a request.
+    pub(crate) fn record_response(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    pub(crate) fn record_send(&mut self) {
         self.in_flight += 1;
         self.sent_at = Instant::now();
     }
@@ -91,7 +96,7 @@ pub(crate) struct Worker {
 }
 
 /// The phase of the processor's lifecycle.
-enum Phase {
+pub(crate) enum Phase {
     Working,
     /// Nothing is pulled. Orders that are being started are started, and handlers may run until this time.
     Draining(Instant),
@@ -224,11 +229,11 @@ impl Worker {
     /// Sends the gathered entries that may be sent.
     fn send_batches(&mut self) {
         while self.start_window.can_send(self.starts.len()) {
-            self.client.send(Request::Start(split_batch(&mut self.starts)));
+            self.client.send(Request::Start(split_batch(&mut self.starts, |_| 0)));
             self.start_window.record_send();
         }
         while self.finish_window.can_send(self.reports.len()) {
-            let batch = split_batch(&mut self.reports);
+            let batch = split_batch(&mut self.reports, report_bytes);
             self.reports_in_flight += batch.len();
             self.client.send(Request::Finish(batch));
             self.finish_window.record_send();
@@ -281,7 +286,7 @@ impl Worker {
         }
     }
 
-    fn on_attempt(&mut self, v1::Attempt { order, lease_token, traceparent }: v1::Attempt) {
+    fn on_attempt(&mut self, v1::Attempt { order, lease_token, traceparent, checkpoint: _ }: v1::Attempt) {
         let Some(order) = order else { return };
         let lease = v1::Lease { order_id: order.order_id.clone(), lease_token };
         let Some(lease) = LeaseKey::parse(&lease).filter(|lease| self.slots.is_starting(*lease)) else {
@@ -292,7 +297,7 @@ impl Worker {
             Ok(order) if matches!(self.phase, Phase::Working | Phase::Draining(_)) => {
                 let trace = traceparent.and_then(|text| text.parse().ok());
                 // Boxed, because an attempt is moved often and is large.
-                self.slots.run_or_queue(Box::new(Attempt { order, lease: lease.token, trace }));
+                self.slots.run_or_queue(Box::new(Attempt { trace, ..Attempt::new(order, lease.token) }));
             }
             Ok(_) => self.report(lease, Outcome::Released),
             Err(error) => {
@@ -365,7 +370,7 @@ impl Worker {
 }
 
 impl Phase {
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Working => None,
             Self::Draining(until) | Self::Reporting(until) => Some(*until),
@@ -373,7 +378,25 @@ impl Phase {
     }
 }
 
-fn split_batch<T>(entries: &mut Vec<T>) -> Vec<T> {
-    let rest = entries.split_off(entries.len().min(MAX_BATCH));
+/// The length of the results after which a request ends. It may exceed it by one.
+const RESULT_BYTES: usize = 1024 * 1024;
+
+/// Returns the length of the result in a report.
+pub(crate) fn report_bytes((_, outcome): &(LeaseKey, Outcome)) -> usize {
+    match outcome {
+        Outcome::CompletedWith(result) => result.as_str().len(),
+        Outcome::Completed | Outcome::Retry { .. } | Outcome::Failed { .. } | Outcome::Released => 0,
+    }
+}
+
+/// Removes the entries of the next request: at most [`MAX_BATCH`], until they have [`RESULT_BYTES`].
+pub(crate) fn split_batch<T>(entries: &mut Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut bytes = 0;
+    let fitting = entries.iter().take(MAX_BATCH).take_while(|entry| {
+        let fits = bytes < RESULT_BYTES;
+        bytes += bytes_of(entry);
+        fits
+    });
+    let rest = entries.split_off(fitting.count());
     std::mem::replace(entries, rest)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::waiting::QueueSnapshot;
 use domain::{
-    Content, Currency, ErrorCode, LeaseToken, LineItem, Money, Order, OrderEvent, OrderId, Outcome, Priority,
-    Status, Timestamp, WorkerName, money,
+    Content, Currency, ErrorCode, JsonText, Kind, LeaseToken, LineItem, Metadata, Money, Order, OrderEvent,
+    OrderId, Outcome, Priority, Progress, Status, Timestamp, WorkerName, money,
 };
 
 use crate::v1;
@@ -56,8 +56,10 @@ impl v1::Order {
 /// Creates the message for an order that a worker processes. Such an order does not wait.
 impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
+        let code = order.code().to_string();
         let content = order.content;
         Self {
+            code,
             order_id: order.id.to_string(),
             status: order.status.as_str().to_owned(),
             line_items: content.line_items.into_iter().map(Into::into).collect(),
@@ -75,11 +77,22 @@ impl From<Order> for v1::Order {
             updated_at: order.updated_at.to_string(),
             priority: content.priority.as_str().to_owned(),
             process_after: content.process_after.map(|at| at.to_string()),
+            kind: content.kind.to_string(),
             error_class: order.error_class,
             worker: order.worker.map(|worker| worker.to_string()),
             traceparent: order.trace.map(|trace| trace.to_string()),
+            metadata: content
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            replaces: order.replaces.map(|id| id.to_string()),
+            replaced_by: order.replaced_by.map(|id| id.to_string()),
             waits_for: None,
             next_attempt_at: None,
+            result: None,
+            checkpoint: None,
+            progress: None,
         }
     }
 }
@@ -128,6 +141,9 @@ impl TryFrom<v1::Order> for Order {
                     .process_after
                     .map(|value| parse_time("processAfter", &value))
                     .transpose()?,
+                kind: parse_kind(&order.kind)?,
+                metadata: Metadata::check(order.metadata.into_iter().collect())
+                    .map_err(|problems| InvalidMessage::new("metadata", problems.join("; ")))?,
             },
             status: parse_status(&order.status)?,
             version: order.sequence,
@@ -138,14 +154,32 @@ impl TryFrom<v1::Order> for Order {
             error_class: order.error_class,
             worker: order.worker.as_deref().and_then(WorkerName::clean),
             trace: order.traceparent.as_deref().and_then(|trace| trace.parse().ok()),
+            replaces: order.replaces.as_deref().map(parse_order_id).transpose()?,
+            replaced_by: order.replaced_by.as_deref().map(parse_order_id).transpose()?,
             created_at,
             updated_at: parse_time("updatedAt", &order.updated_at)?,
         })
     }
 }
 
+/// Parses JSON of a worker.
+///
+/// # Errors
+/// It is not JSON, or is too long.
+pub fn parse_json(field: &'static str, value: &str) -> Result<JsonText, InvalidMessage> {
+    JsonText::parse(value).map_err(|error| InvalidMessage::new(field, error))
+}
+
 fn parse_status(value: &str) -> Result<Status, InvalidMessage> {
     value.parse().map_err(|error| InvalidMessage::new("status", error))
+}
+
+/// Parses a kind. A gateway of a version without kinds sends an empty string.
+fn parse_kind(value: &str) -> Result<Kind, InvalidMessage> {
+    if value.is_empty() {
+        return Ok(Kind::default());
+    }
+    value.parse().map_err(|error| InvalidMessage::new("kind", error))
 }
 
 /// Parses a priority. A gateway of a version without priorities sends an empty string.
@@ -172,6 +206,17 @@ impl From<&OrderEvent> for v1::OrderEvent {
     }
 }
 
+impl From<&Progress> for v1::OrderProgress {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            attempt: progress.attempt,
+            percent: progress.percent.map(u32::from),
+            note: progress.note.clone(),
+            reported_at: progress.reported_at.to_string(),
+        }
+    }
+}
+
 impl v1::Lease {
     /// Creates the message for a lease.
     pub fn new(order_id: OrderId, token: LeaseToken) -> Self {
@@ -194,7 +239,10 @@ impl v1::Report {
     pub fn new(order_id: OrderId, token: LeaseToken, outcome: Outcome) -> Self {
         use v1::report::Outcome as Message;
         let outcome = match outcome {
-            Outcome::Completed => Message::Completed(v1::Completed {}),
+            Outcome::Completed => Message::Completed(v1::Completed { result: None }),
+            Outcome::CompletedWith(result) => {
+                Message::Completed(v1::Completed { result: Some(result.as_str().to_owned()) })
+            }
             Outcome::Retry { reason, class, after } => Message::Retry(v1::Retry {
                 reason,
                 error_class: class.unwrap_or_default(),
@@ -217,7 +265,10 @@ impl v1::Report {
         let (order_id, token) =
             self.lease.as_ref().ok_or_else(|| InvalidMessage::new("lease", "is required"))?.parse()?;
         let outcome = match self.outcome.ok_or_else(|| InvalidMessage::new("outcome", "is required"))? {
-            Message::Completed(v1::Completed {}) => Outcome::Completed,
+            Message::Completed(v1::Completed { result: None }) => Outcome::Completed,
+            Message::Completed(v1::Completed { result: Some(result) }) => {
+                Outcome::CompletedWith(parse_json("result", &result)?)
+            }
             Message::Retry(retry) => Outcome::Retry {
                 reason: retry.reason,
                 class: non_empty(retry.error_class),
@@ -250,6 +301,7 @@ mod tests {
             external_reference: Some("A-1".into()),
             priority: Priority::High,
             process_after: Some(now),
+            metadata: Metadata::check(vec![("channel".into(), "web".into())]).unwrap(),
             ..Content::new(
                 vec![LineItem { item: "Laptop".into(), quantity: 2, price }],
                 Money::from_minor(259_998, currency),
@@ -289,6 +341,7 @@ mod tests {
         let (id, token) = (order().id, LeaseToken::random());
         for outcome in [
             Outcome::Completed,
+            Outcome::CompletedWith(JsonText::parse("{\"a\":1}").unwrap()),
             Outcome::Released,
             Outcome::Failed { reason: "no".into(), class: None },
             Outcome::Retry {
@@ -342,7 +395,7 @@ mod tests {
             let lease = v1::Lease { order_id, lease_token };
             let read = lease.parse();
             let outcome = match kind {
-                0 => Message::Completed(v1::Completed {}),
+                0 => Message::Completed(v1::Completed { result: None }),
                 1 => Message::Retry(v1::Retry { reason, error_class, after_ms }),
                 2 => Message::Failed(v1::Failed { reason, error_class }),
                 _ => Message::Released(v1::Released {}),

@@ -5,7 +5,7 @@
 
 mod convert;
 
-pub use convert::{InvalidMessage, parse_order_id};
+pub use convert::{InvalidMessage, parse_json, parse_order_id};
 
 /// The generated messages, client and server of `orders.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
@@ -25,5 +25,10 @@ pub const OLDEST_CURSOR_METADATA: &str = "orders-oldest-cursor";
 /// The response metadata key of the committed cursor, beside `reader_behind`.
 pub const COMMITTED_CURSOR_METADATA: &str = "orders-committed-cursor";
 
-/// The maximum number of leases or reports in one message of the `Work` stream.
+/// The version of the protocol of `WorkerService.Claim`.
+pub const CLAIM_PROTOCOL: u32 = 1;
+/// The reason of a `Drain` that sends a worker to another gateway.
+pub const REBALANCE: &str = "rebalance";
+
+/// The maximum number of leases or reports in one message of a worker's stream.
 pub const MAX_BATCH: usize = 1_000;

@@ -51,6 +51,8 @@ pub struct OrderContent {
     pub total: Money,
     /// The priority.
     pub priority: Priority,
+    /// The kind: the word that routes the order to workers.
+    pub kind: String,
     /// The maximum number of attempts.
     pub max_attempts: u32,
     /// The earliest start of processing.
@@ -101,6 +103,8 @@ struct Content {
     total: Box<RawValue>,
     currency: String,
     priority: Priority,
+    /// Absent in events of gateways of an earlier version.
+    kind: Option<String>,
     max_attempts: u32,
     process_after: Option<Timestamp>,
     created_at: Timestamp,
@@ -176,6 +180,7 @@ impl Content {
             external_reference: self.external_reference,
             customer: self.customer,
             priority: self.priority,
+            kind: self.kind.unwrap_or_else(|| domain::Kind::DEFAULT.to_owned()),
             max_attempts: self.max_attempts,
             process_after: self.process_after,
             created_at: self.created_at,

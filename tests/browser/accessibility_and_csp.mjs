@@ -51,7 +51,7 @@ export const accessibilityAndCsp = {
       await page.locator('.field .error').first().waitFor();
       assert.deepEqual(await lowContrast(page), [], colorScheme);
       await page.context().setOffline(true);
-      await page.locator('.banner').waitFor();
+      await page.locator('.banner').first().waitFor();
       assert.deepEqual(await lowContrast(page), [], `${colorScheme}, offline`);
       const customer = await visit(browser, `track/${waiting}`, { colorScheme, reducedMotion: 'reduce' });
       await customer.locator('.progress').waitFor();

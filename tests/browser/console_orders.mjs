@@ -276,6 +276,8 @@ export const consoleOrders = {
     await page.goto(new URL(`console/orders/${scheduled}`, url).href);
     await panel.getByText(/Waits for its time, next attempt in/).waitFor();
     await button(page, 'Cancel order…').click();
+    // Until the form is shown, Escape closes the order.
+    await page.locator('#reason:focus').waitFor();
     await page.keyboard.press('Escape');
     await button(page, 'Cancel order…').click();
     await page.getByLabel('Why is it cancelled?').fill('a mistake');

@@ -120,8 +120,8 @@ export const orders = {
   },
 
   async 'a failed order is redriven'(browser) {
-    const id = process.env.FAILED_ORDER_ID;
-    if (!id) return 'skipped: FAILED_ORDER_ID is not set';
+    const id = process.env.REDRIVEN_ORDER_ID;
+    if (!id) return 'skipped: REDRIVEN_ORDER_ID is not set';
     const page = await visit(browser, `#/orders/${id}`);
     await page.click('button.redrive');
     await page.fill('#reason', 'fixed');

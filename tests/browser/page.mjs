@@ -1,13 +1,14 @@
 // Checks the pages of a running gateway in a real browser, at BASE_URL. Prints one line for each check; exit code 1 if one fails.
 // The processor must be running as well, and its handler must complete orders.
-// FAILED_ORDER_ID, if set, is a failed order to show and to redrive. ORDERS_BIN is the program for checks that need a
-// separate server.
+// FAILED_ORDER_ID, if set, is a failed order to show, and REDRIVEN_ORDER_ID another one to redrive. ORDERS_BIN is the program
+// for checks that need a separate server.
 
 import { accessibilityAndCsp } from './accessibility_and_csp.mjs';
 import { consoleActions } from './console_actions.mjs';
 import { consoleAxe } from './console_axe.mjs';
 import { consoleColumns } from './console_columns.mjs';
 import { consoleDesign } from './console_design.mjs';
+import { consoleOrderData } from './console_order_data.mjs';
 import { consoleOrders } from './console_orders.mjs';
 import { consoleViews } from './console_views.mjs';
 import { drill } from './drill.mjs';
@@ -41,6 +42,6 @@ async function runAll(checks) {
 }
 
 // Three at a time, because most checks mostly wait. Checks that count all orders have a separate server.
-await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign, ...consoleActions }, { ...outages, ...statusCounts, ...consoleColumns, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
+await Promise.all([{ ...tracking, ...accessibilityAndCsp, ...consoleOrders, ...consoleAxe }, { ...orders, ...graphqlTools, ...webhooks, ...consoleDesign, ...consoleActions }, { ...outages, ...statusCounts, ...consoleColumns, ...consoleOrderData, ...guide, ...reference, ...sessions, ...consoleViews, ...drill }].map(runAll));
 await browser.close();
 process.exitCode = failed > 0 ? 1 : 0;

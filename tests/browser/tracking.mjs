@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import {
-  Line, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, said, visit, withKeys,
+  Line, Server, cancelOrder, completed, createOrder, createScheduled, eventually, fits, isLive, said, visit, withKeys,
 } from './harness.mjs';
 
 const headline = (page, text) => page.locator('h1', { hasText: text }).waitFor();
@@ -52,6 +52,32 @@ export const tracking = {
     await isForCustomers(page);
     assert.doesNotMatch(await page.locator('body').innerText(), /cancelled by a test/);
     assert.deepEqual(page.trouble, []);
+  },
+
+  async 'every page shows the progress of an attempt'(browser) {
+    const server = await Server.start('--simulate-min-delay', '40s', '--simulate-max-delay', '40s');
+    if (!server) return 'skipped: ORDERS_BIN is not set';
+    const { url } = server;
+    const id = await createOrder('Slow cooker', { url });
+    const shows = async (page, place) => {
+      const bar = page.locator(place);
+      await bar.locator('text=/\\d+ %/').waitFor();
+      const first = await bar.innerText();
+      await eventually('the progress changes', async () => (await bar.innerText()) !== first);
+      assert.deepEqual(page.trouble, []);
+      return first;
+    };
+    const [customer, operator, all] = await Promise.all(
+      [`track/${id}`, `console/orders/${id}`, `#/orders/${id}`].map((path) => visit(browser, path, { url })));
+    await shows(customer, '[aria-current=step]');
+    await isForCustomers(customer);
+    for (const page of [operator, all]) {
+      assert.match(await shows(page, '.attempt-progress'), /simulated work/);
+      assert.ok(await page.locator('.attempt-progress progress').getAttribute('value') > 0);
+    }
+    await cancelOrder(id, url);
+    await eventually('the progress ends', async () => await all.locator('.attempt-progress').count() === 0);
+    return undefined;
   },
 
   async 'a customer sees a problem without its internals'(browser) {

@@ -85,7 +85,7 @@ assert.equal(paused.data?.pausedBy, 'ann');
 assert.equal((await api.POST('/queue/resume')).data?.paused, false);
 assert.equal((await api.GET('/queue')).data?.counts?.limit, 100_000);
 assert.equal((await api.GET('/livez')).data?.status, 'ok');
-assert.equal((await api.GET('/readyz', { params: { query: { verbose: '' } } })).data?.checks?.length, 5);
+assert.equal((await api.GET('/readyz', { params: { query: { verbose: '' } } })).data?.checks?.length, 6);
 
 // Code that violates the document does not compile.
 // @ts-expect-error an order needs a price

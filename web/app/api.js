@@ -38,7 +38,7 @@ export const FEED = `subscription Feed {
   orderEvents { ... on OrderStatusEvent { ${EVENT} } ... on OrderFeedLag { missed } }
 }`;
 export const TIMELINE = `subscription Timeline($id: ID!, $after: Int) {
-  orderStatus(orderId: $id, after: $after) { ${EVENT} order { ${ORDER} } }
+  orderStatus(orderId: $id, after: $after) { ${EVENT} progress { percent note } order { ${ORDER} } }
 }`;
 
 let unauthenticated = () => {};

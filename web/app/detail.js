@@ -6,6 +6,7 @@ import { html } from './html.js';
 import { isAuthenticated, learn, openOrder, set, state } from './state.js';
 import { count, dateTime, money, title, waiting } from './format.js';
 import { Pill } from './list.js';
+import { AttemptProgress } from './progress.js';
 import { wide } from './screen.js';
 import { Timeline } from './timeline.js';
 
@@ -16,17 +17,18 @@ export function Detail() {
   return html`
     <aside class="card detail" aria-label="Order" key=${open.id}>
       <a class="close" href="#/" aria-label="Close the order" title="Close (Esc)" ref=${focusWhenCovering}>×</a>
-      ${order ? html`<${Known} order=${order} steps=${open.steps} error=${open.error} />`
+      ${order ? html`<${Known} order=${order} open=${open} />`
         : html`<p class="notice muted">${open.missing ? 'There is no order with this id.' : (open.error ?? 'Reading the order…')}</p>`}
     </aside>`;
 }
 
-function Known({ order, steps, error }) {
+function Known({ order, open: { steps, progress, error } }) {
   const waits = waiting(order, state.queue);
   return html`
     <p class="big"><${Pill} status=${order.status} /></p>
     <h2>${title(order)}</h2>
     <p class="sum"><b>${money(order.total, order.currency)}</b>${order.customer && html` <span class="muted">for ${order.customer}</span>`}</p>
+    ${order.status === 'PROCESSING' && html`<${AttemptProgress} progress=${progress} />`}
     <${Actions} order=${order} />
     <${Items} order=${order} />
     <dl>

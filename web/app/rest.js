@@ -19,10 +19,10 @@ class Problem extends Refused {
   }
 }
 
-async function send(method, path, body) {
+async function send(method, path, body, headers = {}) {
   const response = await fetch(at(path), {
     method,
-    headers: body ? { 'content-type': 'application/json' } : {},
+    headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(REQUEST_MS),
   });
@@ -37,7 +37,13 @@ async function send(method, path, body) {
  * Sends a request and returns the JSON of the response, or null without one. Throws `Refused` with the server's words and
  * those for each of the `fields`, or another error when there was no answer.
  */
-export const rest = async (method, path, body) => (await send(method, path, body))[0];
+export const rest = async (method, path, body, headers) => (await send(method, path, body, headers))[0];
+
+/** Sends a request for the `version` that was read, if any, and returns the `value` of the response with its `version`. */
+export async function restVersion(method, path, body, version) {
+  const [value, response] = await send(method, path, body, version ? { 'if-match': version } : {});
+  return { value, version: response.headers.get('etag') };
+}
 
 /** Reads a page of a list: its `items`, and the cursors of the `next` and the `prev` page as far as there are any. */
 export async function restPage(path) {

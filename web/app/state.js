@@ -110,6 +110,8 @@ const advance = (order, { status, sequence, attempt, reason, errorClass }) => (
 export function learnStep(event) {
   const open = state.open;
   if (open?.id !== event.orderId) return;
+  // It is null in an item that reports a step.
+  open.progress = event.progress;
   if (event.sequence > cursor()) {
     open.steps.push(event);
     announce(`Order ${title(event.order)} is ${event.status.toLowerCase()}.`, 'order');

@@ -16,7 +16,7 @@ const FIRST_RETRY_MS = 1_000;
 const root = document.getElementById('app');
 const id = orderId();
 // `order` is null until it is known; `steps` are its changes so far. `closed` says why the order cannot be shown.
-const state = { id, order: null, steps: [], closed: id === null ? 'missing' : null, offline: false };
+const state = { id, order: null, steps: [], percent: null, closed: id === null ? 'missing' : null, offline: false };
 
 /** The last part of the address, or null when that cannot be an id. */
 function orderId() {
@@ -44,6 +44,7 @@ function learn(order) {
 }
 
 function learnStep(step) {
+  state.percent = null;
   if (step.sequence > cursor()) state.steps.push(step);
   if (step.sequence > state.order.sequence) learn({ ...state.order, status: step.status, sequence: step.sequence });
   else draw();
@@ -72,7 +73,7 @@ let watching = false;
 async function watch() {
   if (watching || over()) return;
   watching = true;
-  await follow(id, { cursor, take: learnStep, over, connected, lost }).catch(close);
+  await follow(id, { cursor, take: learnStep, progress: ({ percent }) => set({ percent }), over, connected, lost }).catch(close);
   watching = false;
   set({ offline: false });
 }

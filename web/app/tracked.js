@@ -59,8 +59,8 @@ export function watchBrowser() {
   document.addEventListener('visibilitychange', wake);
 }
 
-/** Gives the changes after `after` to `take`, until the stream ends. */
-async function readChanges(id, after, take, connected) {
+/** Gives the changes after `after` to `take`, and what lies between them to `progress`, until the stream ends. */
+async function readChanges(id, after, { take, progress, connected }) {
   const control = new AbortController();
   let timer;
   const heard = () => {
@@ -84,8 +84,11 @@ async function readChanges(id, after, take, connected) {
       rest = messages.pop();
       for (const message of messages) {
         const data = /^data: ?(.*)$/m.exec(message)?.[1];
-        // The last message states why the link has ended. So does the next request.
-        if (data && !/^event: error$/m.test(message)) take(JSON.parse(data));
+        const event = /^event: ?(.*)$/m.exec(message)?.[1];
+        if (!data) continue;
+        // The message `error` states why the link has ended. So does the next request.
+        if (!event) take(JSON.parse(data));
+        else if (event === 'progress') progress(JSON.parse(data));
       }
     }
   } finally {
@@ -98,11 +101,11 @@ async function readChanges(id, after, take, connected) {
  * Follows the changes after `cursor()` until `over()` or a refusal, which it throws. `connected` and `lost` are called
  * when the stream begins and when it fails.
  */
-export async function follow(id, { cursor, take, over, connected, lost }) {
+export async function follow(id, { cursor, take, progress, over, connected, lost }) {
   for (let failures = 0; !over();) {
     const begun = Date.now();
     try {
-      await readChanges(id, cursor(), take, connected);
+      await readChanges(id, cursor(), { take, progress, connected });
     } catch (error) {
       if (error instanceof Refused) throw error;
       lost();

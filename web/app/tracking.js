@@ -27,8 +27,8 @@ const WORDS = {
   cancelled: ['Your order was cancelled', 'If you did not expect this, contact us with the order number.'],
 };
 
-/** What it is called: the shop's own number, or the end of ours. */
-const number = (id, order) => order.externalReference ?? id.replaceAll('-', '').slice(-8).toUpperCase();
+/** What it is called: the shop's own number, or our code. */
+const number = (id, order) => order.externalReference ?? order.code ?? id;
 
 /** The title of the page. */
 export const headline = (state) => WORDS[situation(state)][0]
@@ -57,7 +57,7 @@ function footnote(where, offline) {
 const END = { failed: 'Problem', cancelled: 'Cancelled' };
 
 /** The three steps: done, current or still to come. */
-function Progress({ order, steps, where }) {
+function Progress({ order, steps, percent, where }) {
   const last = steps.at(-1);
   const ended = ['completed', 'failed', 'cancelled'].includes(where);
   const started = steps.find((step) => step.status === 'processing');
@@ -74,7 +74,7 @@ function Progress({ order, steps, where }) {
       ${list.map((step, n) => step && html`
         <li key=${n} data-step=${n < now || (n === now && where === 'completed') ? 'done' : n === now ? 'now' : 'next'} aria-current=${n === now ? 'step' : undefined}>
           <${Mark} kind=${n === 2 ? where : n < now ? 'completed' : 'none'} />
-          <b>${step.name}</b>
+          <b>${step.name}</b>${n === 1 && where === 'processing' && percent !== null && html` <span class="muted">${percent} %</span>`}
           ${n <= now && step.at && html`<time dateTime=${step.at}>${dateTime(step.at)}</time>`}
           <span class="unseen">${n > now ? ' (still to come)' : n < now ? ' (done)' : ''}</span>
         </li>`)}
@@ -98,6 +98,8 @@ function Contents({ id, order }) {
           <li key=${index}><span>${count(line.quantity)} × ${line.item}</span>
             <span class="muted">${money(line.price, order.currency)}${line.quantity > 1 && ' each'}</span></li>`)}
       </ul>
+      ${order.notes?.length > 0 && html`<ul class="items" aria-label="News">${order.notes.map((note, index) => html`
+        <li key=${index}><span>${note.milestone && html`<b>${note.milestone}</b> `}${note.text}</span> <time class="muted" dateTime=${note.createdAt}>${dateTime(note.createdAt)}</time></li>`)}</ul>`}
       <p class="total"><span>Total</span> <b>${money(order.total, order.currency)}</b></p>
     </section>`;
 }

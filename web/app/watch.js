@@ -31,7 +31,7 @@ export function watch() {
 export async function open(id) {
   stopWatching?.();
   stopWatching = null;
-  const opened = id && { id, order: state.orders.get(id) ?? null, steps: [], missing: false, error: null };
+  const opened = id && { id, order: state.orders.get(id) ?? null, steps: [], progress: null, missing: false, error: null };
   set({ open: opened, action: null });
   if (!opened) return;
   watch();

@@ -10,7 +10,8 @@ const When = ({ at }) => html`<time dateTime=${at} title=${dateTime(at)}>${ago(a
 /** In their order in the table. An `isExtra` one is shown only when it is chosen. */
 const COLUMNS = [
   { key: 'customer', label: 'Customer', cell: ({ customer }) => customer ?? '' },
-  { key: 'ref', label: 'Reference', cell: ({ externalReference, id }) => externalReference ?? html`<span class="muted">${id.slice(-8)}</span>` },
+  { key: 'ref', label: 'Reference', cell: ({ externalReference, code }) => externalReference ?? html`<span class="muted">${code}</span>` },
+  { key: 'code', label: 'Code', isExtra: true, cell: ({ code }) => html`<code>${code}</code>` },
   { key: 'total', label: 'Total', sort: 'total', cell: amount },
   { key: 'tries', label: 'Attempts', cell: ({ attempt }) => (attempt > 0 ? count(attempt) : '') },
   { key: 'worker', label: 'Worker', isExtra: true, cell: ({ worker }) => worker ?? '' },

@@ -3,14 +3,18 @@
 import { at } from '../app/root.js';
 import { count, duration, sentence } from '../app/format.js';
 import { html } from '../app/html.js';
+import { AttemptProgress } from '../app/progress.js';
 import { Icon } from '../app/icons.js';
 import { rest } from '../app/rest.js';
 import { changed, isAuthenticated, may } from '../app/state.js';
 import { Timeline } from '../app/timeline.js';
 import { onEvent } from './live.js';
+import { Metadata } from './metadata.js';
+import { Notes } from './notes.js';
 import { learnOrder } from './orders.js';
 import { Facts, Failure, Loading, Pill, When, amount, copy, say } from './parts.js';
 import { isMissing, words } from './reader.js';
+import { ReplaceForm, canReplace, isReplacing, startReplacing } from './replace.js';
 import { withTerm } from './query.js';
 import { href } from './router.js';
 
@@ -18,17 +22,20 @@ import { href } from './router.js';
 const SHOWN_ITEMS = 5;
 /** While events come, the order is read no more often than this. */
 const READ_MS = 300;
+/** The order is read this often while a worker reports its progress, which is no event. */
+const PROGRESS_MS = 2_000;
 
-export const order = { id: null, value: null, events: null, error: null, isUnknown: false, action: null };
+export const order = { id: null, value: null, events: null, notes: null, error: null, isUnknown: false, action: null };
 
 let timer = null;
+let progressTimer = null;
 
 /** Opens an order; `null` closes it. */
 export function openOrder(id) {
   if (order.id === id) return;
   clearTimeout(timer);
   timer = null;
-  Object.assign(order, { id, value: null, events: null, error: null, isUnknown: false, action: null });
+  Object.assign(order, { id, value: null, events: null, notes: null, error: null, isUnknown: false, action: null });
   if (id) read();
 }
 
@@ -37,10 +44,14 @@ async function read() {
   const { id } = order;
   const path = `orders/${encodeURIComponent(id)}`;
   try {
-    const [value, events] = await Promise.all([rest('GET', path), rest('GET', `${path}/events`)]);
+    const [value, events, notes] = await Promise.all([rest('GET', path), rest('GET', `${path}/events`), rest('GET', `${path}/notes`).catch(() => null)]);
     if (order.id !== id) return;
-    Object.assign(order, { value, events, error: null });
+    Object.assign(order, { value, events, notes, error: null });
     learnOrder(value);
+    if (value.status === 'processing') {
+      clearTimeout(progressTimer);
+      progressTimer = setTimeout(() => { if (order.id === id) timer ??= setTimeout(read, 0); }, PROGRESS_MS);
+    }
   } catch (error) {
     if (order.id !== id) return;
     order.isUnknown = error.status === 404 || error.status === 400;
@@ -73,24 +84,37 @@ function Known({ order: each }) {
     <h2 class="order-title">${first.item}${more.length > 0 ? html` <span class="muted">and ${count(more.length)} more</span>` : ''}</h2>
     <p class="sum"><b>${amount(each)}</b>${each.customer && html` <span class="muted">for ${each.customer}</span>`}</p>
     <${Why} order=${each} />
+    ${each.status === 'processing' && html`<${AttemptProgress} progress=${each.progress} />`}
     <${Actions} order=${each} />
     <${Items} order=${each} />
     <${Facts} pairs=${[
     ['Id', html`<code>${each.id}</code>`],
+    ['Code', html`<code>${each.code}</code>`],
     ['Reference', each.externalReference],
+    each.replaces && ['Replaces', html`<a href=${href(`orders/${each.replaces}`)}><code>${each.replaces}</code></a>`],
+    each.replacedBy && ['Replaced by', html`<a href=${href(`orders/${each.replacedBy}`)}><code>${each.replacedBy}</code></a>`],
     ['Created', html`<${When} at=${each.createdAt} />`],
     ['Changed', html`<${When} at=${each.updatedAt} />`],
     each.priority !== 'normal' && ['Priority', each.priority],
+    each.kind !== 'default' && ['Kind', html`<a href=${href('orders', { q: withTerm('', 'kind', each.kind) })}>${each.kind}</a>`],
     each.processAfter && ['Not before', html`<${When} at=${each.processAfter} />`],
     ['Attempts', `${count(each.attempt)}${each.failures > 0 ? `, ${count(each.failures)} of at most ${count(each.maxAttempts)} failed` : ''}`],
     ['Worker', each.worker],
     each.traceparent && ['Trace', html`<code>${each.traceparent.slice(3, 35)}</code>`],
   ]} />
+    <${Metadata} order=${each} onChange=${(id, metadata) => { if (order.id === id && order.value) order.value = { ...order.value, metadata }; }} />
+    <${Output} name="Result" value=${each.result} />
+    <${Output} name="Checkpoint" value=${each.checkpoint} />
     <${Related} order=${each} />
     <h3>Timeline</h3>
     ${order.events ? html`<${Timeline} steps=${order.events.map((event) => ({ ...event, status: event.status.toUpperCase(), previousStatus: event.previousStatus?.toUpperCase() ?? null }))} />` : html`<${Loading} what="the timeline" />`}
+    <${Notes} id=${each.id} notes=${order.notes} onAdd=${(id, note) => { if (order.id === id) order.notes = [...order.notes ?? [], note]; }} />
     <details class="raw"><summary>Raw JSON</summary><pre tabindex="0"><code>${JSON.stringify({ order: each, events: order.events }, null, 2)}</code></pre></details>`;
 }
+
+/** JSON that the worker has produced. */
+const Output = ({ name, value }) => (value === undefined ? null : html`
+  <details class="raw"><summary>${name}</summary><pre tabindex="0"><code>${JSON.stringify(value, null, 2)}</code></pre></details>`);
 
 const WAITS = { worker: 'Waits for a free worker', retry: 'Waits for its retry', schedule: 'Waits for its time', pause: 'Waits: the queue is paused' };
 
@@ -114,12 +138,14 @@ const ACTIONS = {
 function Actions({ order: each }) {
   const kind = Object.keys(ACTIONS).find((name) => ACTIONS[name].can(each));
   const { action } = order;
+  if (isReplacing(each.id)) return html`<${ReplaceForm} order=${each} />`;
   if (action && action.kind === kind) return html`<${Ask} order=${each} kind=${kind} action=${action} />`;
   const url = at(`orders/${each.id}`);
   const curl = `curl ${isAuthenticated() ? '-H "Authorization: Bearer $ORDERS_TOKEN" ' : ''}'${url}'`;
   return html`
     <p class="actions">
       ${kind && html`<button type="button" class=${ACTIONS[kind].tone} onClick=${() => { order.action = { kind }; changed(); }}>${ACTIONS[kind].button}…</button>`}
+      ${canReplace(each) && html`<button type="button" class="quiet" onClick=${() => startReplacing(each)}>Replace order…</button>`}
       <span><button type="button" class="quiet small" onClick=${() => copy(each.id, 'Id')}><${Icon} name="copy" /> Id</button>
       <button type="button" class="quiet small" onClick=${() => copy(new URL(href(`orders/${each.id}`), location.href).href, 'Link')}><${Icon} name="copy" /> Link</button>
       <button type="button" class="quiet small" onClick=${() => copy(curl, 'Command')}><${Icon} name="copy" /> curl</button></span>

@@ -9,6 +9,7 @@ export const QUALIFIERS = {
   ref: { hint: 'beginning of the shop\'s own number', param: 'referencePrefix' },
   class: { hint: 'error class, such as http_503', param: 'errorClass' },
   reason: { hint: 'reason, as its group; ** stands for anything', param: 'reason' },
+  kind: { hint: 'the kind of the order', param: 'kind' },
   waits: { hint: 'what a pending order waits for', param: 'waitsFor', values: ['worker', 'retry', 'schedule', 'pause'] },
   worker: { hint: 'worker of the latest attempt', param: 'worker' },
   item: { hint: 'part of the name of an item', param: 'itemContains' },
@@ -17,6 +18,10 @@ export const QUALIFIERS = {
   currency: { hint: 'ISO code, such as EUR', param: 'currency' },
   total: { hint: 'total>100 or total<20', operators: true },
 };
+
+/** The beginning of a qualifier of the metadata; the key follows, with upper and lower case. */
+const METADATA = 'metadata.';
+const isMetadata = (key) => key?.startsWith(METADATA) && key.length > METADATA.length;
 
 /** Views that are always offered. */
 export const VIEWS = [
@@ -28,14 +33,14 @@ export const VIEWS = [
   ['Cancelled', 'status:cancelled'],
 ];
 
-const TERM = /([a-z]+)(:|>=|<=|>|<)("[^"]*"?|\S+)|"[^"]*"?|\S+/gi;
+const TERM = /(metadata\.[\w.-]+|[a-z]+)(:|>=|<=|>|<)("[^"]*"?|\S+)|"[^"]*"?|\S+/gi;
 
 const unquoted = (text) => text.replace(/^"|"$/g, '');
 const quoted = (text) => (/\s/.test(text) ? `"${text}"` : text);
 
 /** Splits a query into its terms: `{ key, operator, value, raw }`, where bare words have no key. */
 export const terms = (text) => [...text.matchAll(TERM)].map(([raw, key, operator, value]) => (
-  key && QUALIFIERS[key.toLowerCase()] ? { key: key.toLowerCase(), operator, value: unquoted(value), raw } : { key: null, value: unquoted(raw), raw }));
+  isMetadata(key) && operator === ':' ? { key, operator, value: unquoted(value), raw } : key && QUALIFIERS[key.toLowerCase()] ? { key: key.toLowerCase(), operator, value: unquoted(value), raw } : { key: null, value: unquoted(raw), raw }));
 
 /** A moment: a length of time before now, or a date. Null if it is neither. */
 function moment(text, now) {
@@ -52,6 +57,7 @@ export function parse(text, now = Date.now()) {
   let problem = null;
   for (const { key, operator, value, raw } of terms(text)) {
     if (!key) bare.push(value);
+    else if (isMetadata(key)) params[key] = value;
     else if (key === 'total') {
       if (!/^\d+(\.\d+)?$/.test(value)) problem ??= `The term ${raw} needs a number, such as total>100`;
       if (operator.startsWith('<')) params.totalTo = value;
@@ -80,7 +86,11 @@ export const withTerm = (text, key, value) => [...terms(text).filter((term) => t
 
 /** The parameters as the filter of a command, which has no status: a command selects the orders that it can change. */
 export function filterOf(text) {
-  const { status, ...filter } = parse(text).params;
+  const { status, ...params } = parse(text).params;
+  const [metadata, filter] = [true, false].map((wanted) => Object.fromEntries(Object.entries(params).filter(([name]) => Boolean(isMetadata(name)) === wanted)));
+  // A body has the metadata as one object.
+  const keys = Object.entries(metadata).map(([name, value]) => [name.slice(METADATA.length), value]);
+  if (keys.length > 0) filter.metadata = Object.fromEntries(keys);
   return { filter, statuses: status ? status.split(',') : null };
 }
 
@@ -98,6 +108,7 @@ export function completions(text, known = {}) {
     return values.filter((each) => each.toLowerCase().startsWith(value.toLowerCase()) && each !== value).slice(0, 8)
       .map((each) => ({ text: `${head}${name}:${quoted(each)} `, label: `${name}:${each}`, hint: '' }));
   }
-  return Object.entries(QUALIFIERS).filter(([name]) => name.startsWith(last.toLowerCase())).slice(0, 12)
-    .map(([name, { hint, operators }]) => ({ text: `${head}${name}${operators ? '>' : ':'}`, label: `${name}${operators ? '>' : ':'}`, hint }));
+  const offers = Object.entries(QUALIFIERS).map(([name, { hint, operators }]) => [`${name}${operators ? '>' : ':'}`, hint]);
+  return [...offers, [METADATA, 'value of a key, such as metadata.channel:web']].filter(([label]) => label.startsWith(last.toLowerCase())).slice(0, 13)
+    .map(([label, hint]) => ({ text: `${head}${label}`, label, hint }));
 }

@@ -40,16 +40,16 @@ const slots = ({ inFlight, slots: all }) => `${count(inFlight)}${all ? ` / ${cou
 
 function Table({ rows }) {
   if (rows.length === 0) return html`<div class="card none-left"><p><b>No worker was connected within the last hour.</b></p><p class="muted">Orders are accepted and wait. Start one with <code>orders processor</code>.</p></div>`;
-  return html`<div class="table-wrap"><table class="table workers"><thead><tr><th>State</th><th>Worker</th><th class="c-wide">Host</th><th class="c-wide">Version</th><th class="c-wide">Gateway</th><th class="num">In flight</th><th class="num">Done/min</th><th class="num c-wide">Failed/min</th><th class="num c-wide">p95</th><th class="num">Since</th></tr></thead>
+  return html`<div class="table-wrap"><table class="table workers"><thead><tr><th>State</th><th>Worker</th><th class="c-wide">Host</th><th class="c-wide">Version</th><th class="c-wide">Gateway</th><th class="c-wide">Kinds</th><th class="num">In flight</th><th class="num">Done/min</th><th class="num c-wide">Failed/min</th><th class="num c-wide">p95</th><th class="num">Since</th></tr></thead>
     <tbody>${rows.map((each) => html`<tr key=${each.name} class=${route.id === each.name ? 'is-current' : ''} onClick=${(event) => { if (!event.target.closest('a')) go(`workers/${encodeURIComponent(each.name)}`); }}>
-      <td><${State} state=${each.state} /></td><td><a href=${href(`workers/${encodeURIComponent(each.name)}`)}>${each.name}</a></td><td class="c-wide">${each.host ?? ''}</td><td class="c-wide">${each.version ?? ''}</td><td class="c-wide">${each.gateway ?? ''}</td>
+      <td><${State} state=${each.state} /></td><td><a href=${href(`workers/${encodeURIComponent(each.name)}`)}>${each.name}</a></td><td class="c-wide">${each.host ?? ''}</td><td class="c-wide">${each.version ?? ''}</td><td class="c-wide">${each.gateway ?? ''}</td><td class="c-wide">${(each.kinds ?? []).join(', ')}</td>
       <td class="num">${slots(each)}</td><td class="num">${perMinute(each.completedPerMinute)}</td><td class="num c-wide">${perMinute(each.failedPerMinute)}</td><td class="num c-wide">${seconds(each.handling?.p95Seconds)}</td>
       <td class="num"><${Ago} at=${each.state === 'connected' ? each.connectedAt : each.lastSeenAt} /></td></tr>`)}</tbody></table></div>`;
 }
 
 const Known = ({ worker: each }) => html`
   <p><${State} state=${each.state} /></p><h2 class="order-title">${each.name}</h2>
-  <${Facts} pairs=${[['Host', each.host], ['Version', each.version], ['Gateway', each.gateway], ['Connected', html`<${When} at=${each.connectedAt} />`], ['Last seen', html`<${Ago} at=${each.lastSeenAt} />`],
+  <${Facts} pairs=${[['Host', each.host], ['Version', each.version], ['Gateway', each.gateway], each.kinds?.length > 0 && ['Kinds', each.kinds.join(', ')], ['Connected', html`<${When} at=${each.connectedAt} />`], ['Last seen', html`<${Ago} at=${each.lastSeenAt} />`],
     ['In flight', slots(each)], ['Completed', `${perMinute(each.completedPerMinute)} per minute`], ['Failed', `${perMinute(each.failedPerMinute)} per minute`],
     each.handling && ['Handling', `p50 ${seconds(each.handling.p50Seconds)}, p95 ${seconds(each.handling.p95Seconds)}`]]} />
   <p class="related"><a href=${href('orders', { q: `worker:${/\s/.test(each.name) ? `"${each.name}"` : each.name}` })}>Orders of this worker</a></p>

@@ -86,7 +86,7 @@ pub(crate) fn measure(duration: Duration) -> io::Result<Limit> {
 fn report_batch() -> v1::WorkerMessage {
     let lease =
         v1::Lease { order_id: uuid::Uuid::now_v7().to_string(), lease_token: "0123456789abcdef".to_owned() };
-    let outcome = v1::report::Outcome::Completed(v1::Completed {});
+    let outcome = v1::report::Outcome::Completed(v1::Completed { result: None });
     let reports = vec![v1::Report { lease: Some(lease), outcome: Some(outcome) }; BATCH];
     v1::WorkerMessage { request_id: 1, message: Some(WorkerMessage::Finish(v1::Finish { reports })) }
 }

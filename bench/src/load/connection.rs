@@ -78,7 +78,7 @@ impl Connection {
         }
         let rejection = self.target.rejection_mark.and_then(|mark| string_after(&self.buffer, &head, mark));
         let accepted = head.status == self.target.accepted_status && rejection.is_none();
-        let id = if self.target.returns_ids { string_after(&self.buffer, &head, "\"id\":\"") } else { None };
+        let id = if self.target.returns_ids { id_in(&self.buffer, &head) } else { None };
         Ok(Response { accepted, kind: code_or_status(&self.buffer, &head), id })
     }
 }
@@ -120,6 +120,13 @@ fn string_after<'a>(buffer: &'a [u8], head: &Head, name: &str) -> Option<&'a str
     body.split_once(name)?.1.split('"').next()
 }
 
+/// Returns the first id in the body of a response; it is a JSON string or a number.
+fn id_in<'a>(buffer: &'a [u8], head: &Head) -> Option<&'a str> {
+    let body = std::str::from_utf8(&buffer[head.body..head.end]).ok()?;
+    let (_, rest) = ["\"id\":", "\"invocationId\":"].iter().find_map(|name| body.split_once(name))?;
+    rest.trim_start_matches('"').split(['"', ',', '}']).next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +143,20 @@ mod tests {
         let found = parse_head(created).unwrap().unwrap();
         assert_eq!((found.status, found.closes, code_or_status(created, &found)), (201, false, "201"));
         assert!(parse_head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "a response without a length is invalid");
+    }
+
+    #[test]
+    fn id_is_a_string_or_a_number() {
+        for (body, id) in [
+            (r#"{"id":"01890a5d","status":"pending"}"#, Some("01890a5d")),
+            (r#"{"id":17,"item":"Laptop"}"#, Some("17")),
+            (r#"{"id":17}"#, Some("17")),
+            (r#"{"invocationId":"inv_1","status":"Accepted"}"#, Some("inv_1")),
+            (r#"{"status":"pending"}"#, None),
+        ] {
+            let head = Head { status: 201, body: 0, end: body.len(), closes: false };
+            assert_eq!(id_in(body.as_bytes(), &head), id, "{body}");
+        }
     }
 
     #[tokio::test]

@@ -40,6 +40,12 @@ impl Target {
         Self { accepted_status: 200, rejection_mark, ..Self::post(addr, "/graphql", &body.to_string()) }
     }
 
+    /// Starts orders on Restate, each with a separate key; `orders` is the maximum number of requests.
+    pub(crate) fn create_on_restate(addr: SocketAddr, orders: usize) -> Self {
+        let request = |key| post_request(addr, &format!("/order/{key}/process/send"), ORDER);
+        Self { accepted_status: 202, ..Self::new(addr, (0..orders).map(request).collect()) }
+    }
+
     /// Adds an API key to each request.
     pub(crate) fn with_key(self, key: Option<&str>) -> Self {
         let Some(key) = key else { return self };
@@ -65,11 +71,7 @@ impl Target {
 
     /// Sends `POST path` with a JSON body; a 201 counts as accepted.
     pub(crate) fn post(addr: SocketAddr, path: &str, json: &str) -> Self {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
-            json.len()
-        );
-        Self::new(addr, [request.into_bytes()].into())
+        Self::new(addr, [post_request(addr, path, json)].into())
     }
 
     fn new(addr: SocketAddr, requests: Rc<[Vec<u8>]>) -> Self {
@@ -82,6 +84,14 @@ impl Target {
             returns_ids: false,
         }
     }
+}
+
+fn post_request(addr: SocketAddr, path: &str, json: &str) -> Vec<u8> {
+    let length = json.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+    )
+    .into_bytes()
 }
 
 /// One response.

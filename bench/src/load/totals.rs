@@ -23,6 +23,8 @@ pub(crate) struct Totals {
     pub(crate) accepted_by_second: Vec<u64>,
     /// Latencies of all accepted responses, also after the load had ended.
     pub(crate) accepted_latency: LatencyHistogram,
+    /// The id and the start time of each accepted order, if [`super::Target::returns_ids`].
+    pub(crate) created: Vec<(String, Instant)>,
     /// Latencies of all other responses.
     pub(crate) rejected_latency: LatencyHistogram,
     /// The duration of the load.
@@ -45,6 +47,7 @@ impl Totals {
         let is_late = since >= self.duration;
         if response.accepted {
             self.accepted_latency.record(latency);
+            self.created.extend(response.id.map(|id| (id.to_owned(), start)));
             if !is_late {
                 self.record_accepted(since.as_secs() as usize);
             }

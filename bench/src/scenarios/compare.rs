@@ -91,6 +91,7 @@ fn median_load(loads: &[&Load]) -> Load {
     median.drained_s = Some(of(&|load| load.drained_s.unwrap_or(f64::MAX))).filter(|s| *s < f64::MAX);
     let ms = |ms: Option<f64>| ms.unwrap_or_default();
     median.accepted_ms.p50 = Some(of(&|load| ms(load.accepted_ms.p50)));
+    median.accepted_ms.p90 = Some(of(&|load| ms(load.accepted_ms.p90)));
     median.accepted_ms.p99 = Some(of(&|load| ms(load.accepted_ms.p99)));
     median.accepted_ms.max = Some(of(&|load| ms(load.accepted_ms.max)));
     for (name, us) in &mut median.cpu_us {
@@ -158,7 +159,7 @@ mod tests {
             system: System::Orders,
             connections: 64,
             accepted_per_s: accepted,
-            accepted_ms: Quantiles { p50: Some(1.0), p99: Some(accepted), max: Some(3.0) },
+            accepted_ms: Quantiles { p50: Some(1.0), p90: Some(2.0), p99: Some(accepted), max: Some(3.0) },
             rejected_per_s: 0.0,
             completed_per_s: accepted,
             drained_s,

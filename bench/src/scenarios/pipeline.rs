@@ -87,6 +87,9 @@ pub(crate) fn run(lab: &Lab, settings: &Settings) -> io::Result<Report> {
 
 /// Starts the system and runs each load.
 pub(crate) fn measure(lab: &Lab, system: System, shape: &Shape) -> io::Result<Vec<Load>> {
+    if system == System::Restate {
+        return Err(io::Error::other("Restate has no table of orders to count: use the scenario everyday"));
+    }
     let servers = Servers::start(lab, system, &shape.tuning)?;
     let measure_one = |connections: &usize| measure_load(&servers, system, *connections, shape);
     shape.connections.iter().map(measure_one).collect()

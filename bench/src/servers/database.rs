@@ -2,6 +2,7 @@
 //!
 //! It is used to compare the responses to clients with the stored orders.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use tokio::runtime::Runtime;
@@ -45,6 +46,13 @@ impl Database {
     /// Returns the result of a query for one string.
     pub(crate) fn query_string(&mut self, sql: &str) -> io::Result<String> {
         self.runtime.block_on(self.connection.value(sql)).map_err(io::Error::other)
+    }
+
+    /// Returns the named numbers of a query with two columns; values that are no numbers are left out.
+    pub(crate) fn query_numbers(&mut self, sql: &str) -> io::Result<BTreeMap<String, u64>> {
+        let rows: Vec<(String, String)> =
+            self.runtime.block_on(self.connection.rows(sql)).map_err(io::Error::other)?;
+        Ok(rows.into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))).collect())
     }
 
     /// Runs one statement.

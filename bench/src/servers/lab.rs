@@ -4,22 +4,32 @@ use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::rc::Rc;
 
 use super::process::{command_as_user, create_owned_folder, make_traversable};
+use crate::delay_proxy::ResponseDelay;
 
-/// The inputs of every measurement.
+/// The inputs of every measurement. Clones share the empty database.
+#[derive(Clone)]
 pub(crate) struct Lab {
     /// The product's program.
     pub(crate) orders: PathBuf,
     /// The folder of the systems to compare with.
     pub(crate) peers: PathBuf,
     /// An empty data folder of MariaDB, created at its first use and copied for each start.
-    empty: OnceCell<tempfile::TempDir>,
+    empty: Rc<OnceCell<tempfile::TempDir>>,
+    /// The delay of the responses that a system gets from MariaDB and Redis, if they pass a proxy.
+    pub(super) response_delay: Option<ResponseDelay>,
 }
 
 impl Lab {
     pub(crate) fn new(orders: PathBuf, peers: PathBuf) -> Self {
-        Self { orders, peers, empty: OnceCell::new() }
+        Self { orders, peers, empty: Rc::default(), response_delay: None }
+    }
+
+    /// Returns the same inputs for a system that reaches MariaDB and Redis through a proxy.
+    pub(crate) fn with_response_delay(&self, delay: ResponseDelay) -> Self {
+        Self { response_delay: Some(delay), ..self.clone() }
     }
 
     /// Returns an empty data folder of MariaDB.

@@ -15,6 +15,14 @@ pub(crate) fn local_address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+/// Returns the parts of a URL of a server: before its port, the port, and the path without its first slash.
+pub(crate) fn split_port(url: &str) -> io::Result<(&str, u16, &str)> {
+    let invalid = || io::Error::other(format!("{url} has no port"));
+    let (before, after) = url.rsplit_once(':').ok_or_else(invalid)?;
+    let (port, path) = after.split_once('/').ok_or_else(invalid)?;
+    Ok((before, port.parse().map_err(|_| invalid())?, path))
+}
+
 /// Finds free ports. Another program can take one before its use; then the start of the server fails.
 pub(super) fn find_free_ports<const N: usize>() -> io::Result<[u16; N]> {
     let mut listeners = Vec::with_capacity(N);
@@ -93,6 +101,22 @@ pub(super) fn cpu_seconds(pid: u32) -> io::Result<f64> {
     Ok(ticks.map_or(0.0, Iterator::sum) / TICKS_PER_SECOND)
 }
 
+/// Returns how often the running threads of a process have waited and were woken again.
+pub(super) fn wake_ups(pid: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread can end meanwhile.
+        let status = std::fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        sum += voluntary_switches(&status).unwrap_or_default();
+    }
+    Ok(sum)
+}
+
+fn voluntary_switches(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line?.trim().parse().ok()
+}
+
 /// Returns the path of the log of a process.
 pub(super) fn log_path(home: &Path, name: &str) -> PathBuf {
     home.join(format!("{name}.log"))
@@ -104,4 +128,24 @@ pub(super) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not report the memory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_split_at_its_port() {
+        let url = "mysql://orders:orders@127.0.0.1:3306/orders";
+        assert_eq!(split_port(url).unwrap(), ("mysql://orders:orders@127.0.0.1", 3306, "orders"));
+        assert!(split_port("sqlite:/data").is_err());
+    }
+
+    #[test]
+    fn wake_ups_are_the_voluntary_switches() {
+        let status = "Name:\torders\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
+        assert_eq!(voluntary_switches(status), Some(12));
+        assert_eq!(voluntary_switches("Name:\torders\n"), None);
+        assert!(wake_ups(std::process::id()).is_ok());
+    }
 }

@@ -14,6 +14,7 @@ use super::process::{
     command_as_user, cpu_seconds, create_owned_folder, find_free_ports, killed_with_parent, local_address,
     log_path, resident_bytes,
 };
+use crate::delay_proxy::ResponseDelay;
 use crate::simple_http;
 
 /// Timeout of a server's start.
@@ -29,6 +30,11 @@ pub(crate) struct Servers {
     /// `mysql://…` or `sqlite:…`.
     pub(crate) database_url: String,
     pub(crate) redis_url: String,
+    /// The URLs for the measured system: those of the servers, or of proxies.
+    pub(super) system_database_url: String,
+    pub(super) system_redis_url: String,
+    /// The proxies between the measured system and its servers.
+    pub(super) response_delay: Option<ResponseDelay>,
     /// The API key of requests, if they need one.
     pub(crate) key: Option<String>,
     // Declared last: it is removed after the processes have ended.
@@ -52,11 +58,25 @@ pub(crate) const LOAD: &str = "load";
 impl Servers {
     /// Starts a MariaDB and a Redis.
     pub(crate) fn start_databases(lab: &Lab) -> io::Result<Self> {
-        let mut servers = Self::without_processes()?;
-        let [mysql, redis] = find_free_ports()?;
+        let mut servers = Self::start_only_redis()?;
+        let [mysql] = find_free_ports()?;
         servers.database_url = format!("mysql://orders:orders@127.0.0.1:{mysql}/orders");
-        servers.redis_url = format!("redis://127.0.0.1:{redis}/");
         servers.start_mariadb(lab, mysql)?;
+        servers.system_database_url = servers.database_url.clone();
+        if let Some(delay) = &lab.response_delay {
+            servers.system_database_url = delay.start_proxy(&servers.database_url)?;
+            servers.system_redis_url = delay.start_proxy(&servers.redis_url)?;
+            servers.response_delay = Some(delay.clone());
+        }
+        Ok(servers)
+    }
+
+    /// Starts a Redis.
+    pub(super) fn start_only_redis() -> io::Result<Self> {
+        let mut servers = Self::without_processes()?;
+        let [redis] = find_free_ports()?;
+        servers.redis_url = format!("redis://127.0.0.1:{redis}/");
+        servers.system_redis_url = servers.redis_url.clone();
         servers.start_redis(redis)?;
         Ok(servers)
     }
@@ -70,6 +90,9 @@ impl Servers {
             grpc: local_address(grpc),
             database_url: String::new(),
             redis_url: String::new(),
+            system_database_url: String::new(),
+            system_redis_url: String::new(),
+            response_delay: None,
             key: None,
             folder: create_temporary_folder()?,
         })
@@ -182,6 +205,11 @@ impl Servers {
             used.insert((*name).to_owned(), cpu_seconds(child.id())?);
         }
         Ok(used)
+    }
+
+    /// Returns the name and the id of each process.
+    pub(super) fn pids(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.processes.iter().map(|process| (process.name, process.child.id()))
     }
 
     /// Returns the resident bytes of each process.

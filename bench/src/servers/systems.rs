@@ -26,6 +26,8 @@ pub(crate) enum System {
     Express,
     /// peers/fastify: Fastify, mysql2, BullMQ, GraphQL Yoga
     Fastify,
+    /// peers/restate: the Restate server and a worker in Node; only for `everyday`
+    Restate,
 }
 
 impl fmt::Display for System {
@@ -36,6 +38,7 @@ impl fmt::Display for System {
             Self::Embedded => "orders (embedded)",
             Self::Express => "Express",
             Self::Fastify => "Fastify",
+            Self::Restate => "Restate",
         };
         f.write_str(name)
     }
@@ -93,6 +96,7 @@ impl Servers {
             System::Embedded => Self::start_embedded(lab, tuning),
             System::Express => Self::start_peer_with_workers(lab, "express", tuning),
             System::Fastify => Self::start_peer_with_workers(lab, "fastify", tuning),
+            System::Restate => Self::start_restate(lab),
         }
     }
 
@@ -103,7 +107,7 @@ impl Servers {
         let (admin, worker) = (file("admin.key"), file("worker.key"));
         let flags =
             ["--auth", "keys", "--bootstrap-key-file", &admin, "--bootstrap-worker-key-file", &worker];
-        let url = servers.database_url.clone();
+        let url = servers.system_database_url.clone();
         servers.start_gateway_with(lab, tuning, &url, &flags)?;
         servers.key = Some(std::fs::read_to_string(&admin)?.trim_end().to_owned());
         let flags = [&NO_WORK[..], &["--token-file", &worker]].concat();
@@ -114,7 +118,7 @@ impl Servers {
     /// Starts the product without a processor, so that orders do not change.
     pub(crate) fn start_without_processor(lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
         let mut servers = Self::start_databases(lab)?;
-        let url = servers.database_url.clone();
+        let url = servers.system_database_url.clone();
         servers.start_gateway(lab, tuning, &url)?;
         Ok(servers)
     }
@@ -125,7 +129,7 @@ impl Servers {
         let keys = servers.folder.path().join("secret.key");
         // 32 bytes in base64.
         std::fs::write(&keys, format!("{}=\n", "A".repeat(43)))?;
-        let url = servers.database_url.clone();
+        let url = servers.system_database_url.clone();
         servers.start_gateway_with(lab, tuning, &url, &["--secret-key-file", &keys.display().to_string()])?;
         Ok(servers)
     }
@@ -155,7 +159,7 @@ impl Servers {
             "gateway",
             killed_with_parent(&lab.orders)
                 .args(["gateway", "--http-addr", &http, "--grpc-addr", &grpc])
-                .args(["--database-url", database_url, "--redis-url", &self.redis_url])
+                .args(["--database-url", database_url, "--redis-url", &self.system_redis_url])
                 // All clients of a measurement have the same address.
                 .args(["--max-connections-per-address", "20000", "--max-streams-per-address", "15000"])
                 .args(flags)
@@ -183,7 +187,7 @@ impl Servers {
             "processor",
             killed_with_parent(&lab.orders)
                 .args(["processor", "--gateway-url", &format!("http://{}", self.grpc)])
-                .args(["--metrics-addr", &metrics.to_string(), "--redis-url", &self.redis_url])
+                .args(["--metrics-addr", &metrics.to_string(), "--redis-url", &self.system_redis_url])
                 .args(handler)
                 .args(tuning.processor_flags()),
         )?;
@@ -248,8 +252,8 @@ impl Servers {
             .env("NODE_ENV", "production")
             .env("HTTP_PORT", self.http.port().to_string())
             .env("GRPC_PORT", self.grpc.port().to_string())
-            .env("MYSQL_URL", &self.database_url)
-            .env("REDIS_URL", &self.redis_url)
+            .env("MYSQL_URL", &self.system_database_url)
+            .env("REDIS_URL", &self.system_redis_url)
             .env("WORKERS", tuning.workers.to_string());
         self.spawn(name, &mut command)
     }

@@ -3,17 +3,16 @@
 //! Redis stores no messages, and a broken connection does not report what it missed. Therefore each subscription is a
 //! task that watches one connection, replaces it, and sends [`Signal::Connected`] after each connect.
 //!
-//! A message is a list of events or the announcement of a gateway (see `bus_content`), signed against forgery and replay
-//! (see `message_auth`). An empty list reports lost events.
+//! A message is a list of events, the progress of attempts or the announcement of a gateway (see `bus_content`), signed against forgery and replay
+//! (see `message_auth`). An empty list reports lost events, as does a number that does not arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Backoff, OrderEvent, RetryPolicy};
+use domain::{Backoff, OrderEvent, Progress, RetryPolicy};
 
-use futures_util::StreamExt;
-use redis::aio::PubSubSink;
+use redis::Pipeline;
 use telemetry::LogThrottle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,9 +20,10 @@ use tracing::{info, warn};
 
 use super::bus_content::{self, Content};
 use super::client::Redis;
-use super::connections::Connections;
+use super::connections::{Connections, Server};
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
+use super::subscription::{self, Pings, Received};
 use crate::bus::{Bus, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
 use crate::error::Error;
 use crate::subscriber::Subscriber;
@@ -56,9 +56,14 @@ impl Redis {
 
 impl RedisBus {
     async fn send(&self, content: &[u8]) -> Result<(), Error> {
-        let mut command = redis::pipe();
-        command.cmd("PUBLISH").arg(&self.redis.keys.channel).arg(self.signer.sign(content)).ignore();
-        self.redis.run_commands(&command).await
+        let mut commands = redis::pipe();
+        self.add_message(&mut commands, content);
+        self.redis.run_commands(&self.redis.keys.channel, &commands).await
+    }
+
+    fn add_message(&self, commands: &mut Pipeline, content: &[u8]) {
+        let publish = if self.redis.connections().is_cluster() { "SPUBLISH" } else { "PUBLISH" };
+        commands.cmd(publish).arg(&self.redis.keys.channel).arg(self.signer.sign(content)).ignore();
     }
 }
 
@@ -70,10 +75,16 @@ impl Bus for RedisBus {
         }
         let mut commands = redis::pipe();
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
-            let message = self.signer.sign(&bus_content::encode_events(chunk));
-            commands.cmd("PUBLISH").arg(&self.redis.keys.channel).arg(message).ignore();
+            self.add_message(&mut commands, &bus_content::encode_events(chunk));
         }
-        self.redis.run_commands(&commands).await
+        self.redis.run_commands(&self.redis.keys.channel, &commands).await
+    }
+
+    async fn publish_progress(&self, reports: &[Progress]) -> Result<(), Error> {
+        match reports {
+            [] => Ok(()),
+            reports => self.send(&bus_content::encode_progress(reports)).await,
+        }
     }
 
     async fn publish_gap(&self) -> Result<(), Error> {
@@ -122,54 +133,79 @@ async fn listen(
 ) -> Result<(), Error> {
     let mut current = redis.subscribe_connections();
     let connections = current.borrow_and_update().clone();
+    let channel = &redis.keys.channel;
+    let server = connections.server(channel).await?;
     let connect = async {
-        let mut connection = connections.client.get_async_pubsub().await?;
-        connection.subscribe(&redis.keys.channel).await?;
-        Ok(connection)
+        match connections.is_cluster() {
+            true => subscription::subscribe_sharded(&server.client, channel).await,
+            false => subscription::subscribe(&server.client, channel).await,
+        }
     };
-    let connection = timeout(COMMAND_TIMEOUT, connect)
-        .await
-        .map_err(|_| connections.timeout_error())?
-        .map_err(|cause| connections.command_error(&cause))?;
+    let subscribed = timeout(COMMAND_TIMEOUT, connect).await;
+    let subscribed = subscribed
+        .map_err(|_| connections.timeout_error())
+        .and_then(|subscribed| subscribed.map_err(|cause| connections.command_error(&cause)));
+    let (mut pings, mut messages) = subscribed.inspect_err(|_| connections.forget_routes())?;
     reconnects.record_success();
     subscriber.deliver(Signal::Connected);
 
-    let (mut sink, mut messages) = connection.split();
     let mut rejections = RejectionLog::new();
-    let connection_lost = ping_loop(&connections, &mut sink);
+    let connection_lost = ping_loop(&connections, channel, &server, &mut pings);
     tokio::pin!(connection_lost);
     loop {
         tokio::select! {
-            error = &mut connection_lost => return Err(error),
+            error = &mut connection_lost => {
+                connections.forget_routes();
+                return Err(error);
+            }
             _ = current.changed() => return Ok(()),
             received = messages.next() => match received {
-                Some(received) => {
-                    let content = verifier.verify(received.get_payload_bytes());
-                    let content = content.and_then(|content| {
-                        bus_content::decode(content).map_err(|_| MessageRejection::Unreadable)
+                Some(Received::Lost) => subscriber.deliver(Signal::Connected),
+                Some(Received::Message(payload)) => {
+                    let verified = verifier.verify(payload.bytes());
+                    let follows_gap = verified.as_ref().is_ok_and(|verified| verified.follows_gap);
+                    let content = verified.and_then(|verified| {
+                        bus_content::decode(verified.content).map_err(|_| MessageRejection::Unreadable)
                     });
                     match content {
                         Ok(Content::Gap) => subscriber.deliver(Signal::Connected),
                         Ok(Content::Events(events)) => subscriber.deliver(Signal::Events(events)),
+                        Ok(Content::Progress(reports)) => subscriber.deliver(Signal::Progress(reports)),
                         Ok(Content::Gateway(gateway)) => subscriber.deliver(Signal::Gateway(gateway)),
                         Err(rejection) => rejections.record(&redis.keys.channel, rejection),
                     }
+                    if follows_gap {
+                        subscriber.deliver(Signal::Connected);
+                    }
                 }
-                None => return Err(connections.unavailable("the connection was closed")),
+                None => {
+                    connections.forget_routes();
+                    return Err(connections.unavailable("the connection was closed"));
+                }
             },
         }
     }
 }
 
-/// Pings the server until it no longer responds.
+/// Pings the server until it no longer responds, or another one has the channel.
 /// A dead peer or a frozen server closes no connection, so a silent connection may be broken.
-async fn ping_loop(connections: &Connections, sink: &mut PubSubSink) -> Error {
+async fn ping_loop(
+    connections: &Connections,
+    channel: &str,
+    server: &Arc<Server>,
+    pings: &mut Pings,
+) -> Error {
     loop {
         sleep(PING_INTERVAL).await;
-        match timeout(COMMAND_TIMEOUT, sink.ping::<redis::Value>()).await {
-            Ok(Ok(_)) => {}
+        match timeout(COMMAND_TIMEOUT, pings.ping()).await {
+            Ok(Ok(())) => {}
             Ok(Err(cause)) => return connections.command_error(&cause),
             Err(_) => return connections.timeout_error(),
+        }
+        match connections.server(channel).await {
+            Ok(present) if Arc::ptr_eq(&present, server) => {}
+            Ok(_) => return connections.unavailable("another server has the channel now"),
+            Err(error) => return error,
         }
     }
 }

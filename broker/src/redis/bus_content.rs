@@ -2,13 +2,15 @@
 //!
 //! It is a list of events in the encoding of [`domain::event_codec`], which begins with a table of tenants. Content without
 //! events reports lost events. A table without tenants announces a running gateway: 8 bytes with its id, 8 with the time of its
-//! start, and its host and its version, each after 1 byte for its length. A change of these forms, or of the encoding, has a
+//! start, and its host and its version, each after 1 byte for its length. Two bytes 255, which are no table, are followed by
+//! the progress of attempts in JSON: it is rare, and earlier versions reject it. A change of these forms, or of the encoding, has a
 //! new version in the message.
 
 use std::sync::Arc;
 
 use domain::event_codec::{self, DecodeError};
-use domain::{OrderEvent, Timestamp};
+use domain::{OrderEvent, OrderId, Progress, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::bus::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT};
 
@@ -16,6 +18,53 @@ use crate::bus::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT};
 pub(super) const GAP: &[u8] = &[];
 /// A table without tenants, which begins the announcement of a gateway.
 const NO_TENANTS: [u8; 2] = [0; 2];
+
+/// The bytes before progress.
+const PROGRESS: [u8; 2] = [0xff; 2];
+
+/// The progress of an attempt in a message.
+#[derive(Serialize, Deserialize)]
+struct ProgressMessage {
+    order: OrderId,
+    tenant: String,
+    attempt: u32,
+    percent: Option<u8>,
+    note: Option<String>,
+    at: i64,
+}
+
+pub(super) fn encode_progress(reports: &[Progress]) -> Vec<u8> {
+    let message = |progress: &Progress| ProgressMessage {
+        order: progress.order_id,
+        tenant: progress.tenant_id.as_str().to_owned(),
+        attempt: progress.attempt,
+        percent: progress.percent,
+        note: progress.note.clone(),
+        at: progress.reported_at.as_micros(),
+    };
+    let messages: Vec<ProgressMessage> = reports.iter().map(message).collect();
+    let mut bytes = PROGRESS.to_vec();
+    // Strings and numbers can always be serialised.
+    bytes.extend(serde_json::to_vec(&messages).unwrap_or_default());
+    bytes
+}
+
+fn decode_progress(json: &[u8]) -> Result<Arc<[Progress]>, DecodeError> {
+    let messages: Vec<ProgressMessage> =
+        serde_json::from_slice(json).map_err(|_| DecodeError::InvalidField)?;
+    let progress = messages.into_iter().map(|message| {
+        let progress = Progress {
+            order_id: message.order,
+            tenant_id: message.tenant.parse().map_err(|_| DecodeError::InvalidField)?,
+            attempt: message.attempt,
+            percent: message.percent,
+            note: message.note,
+            reported_at: Timestamp::from_micros(message.at),
+        };
+        Ok(progress.cleaned())
+    });
+    progress.collect()
+}
 
 pub(super) fn encode_events(events: &[Arc<OrderEvent>]) -> Vec<u8> {
     if events.is_empty() { GAP.to_vec() } else { event_codec::encode_events(events) }
@@ -28,6 +77,8 @@ pub(super) enum Content {
     Gap,
     /// These events.
     Events(Arc<[Arc<OrderEvent>]>),
+    /// The progress of attempts.
+    Progress(Arc<[Progress]>),
     /// A gateway is running.
     Gateway(GatewayInfo),
 }
@@ -71,6 +122,9 @@ fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> 
 
 /// Decodes the content of a message.
 pub(super) fn decode(content: &[u8]) -> Result<Content, DecodeError> {
+    if let Some(json) = content.strip_prefix(&PROGRESS) {
+        return decode_progress(json).map(Content::Progress);
+    }
     match content.strip_prefix(&NO_TENANTS) {
         Some(rest) => decode_gateway(rest).map(Content::Gateway),
         None if content == GAP => Ok(Content::Gap),
@@ -80,8 +134,8 @@ pub(super) fn decode(content: &[u8]) -> Result<Content, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use domain::Status;
     use domain::event_codec::decode_events;
-    use domain::{OrderId, Status, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -110,6 +164,21 @@ mod tests {
         let Ok(Content::Gateway(cut)) = decode(&encode_gateway(&long)) else { panic!("an announcement") };
         assert_eq!(*cut.host, "ü".repeat(32));
         assert_eq!(decode(&[&encoded[..], &[0]].concat()), Err(DecodeError::InvalidField));
+    }
+
+    #[test]
+    fn progress_has_its_tenant() {
+        let progress = Progress {
+            order_id: OrderId::from_bytes([3; 16]),
+            tenant_id: "acme".parse().unwrap(),
+            attempt: 2,
+            percent: Some(40),
+            note: Some("packing \"it\"".to_owned()),
+            reported_at: Timestamp::from_micros(1_700_000_000_000_000),
+        };
+        let reports = [progress.clone(), Progress { percent: None, note: None, ..progress }];
+        assert_eq!(decode(&encode_progress(&reports)), Ok(Content::Progress(reports.into())));
+        assert_eq!(decode(&PROGRESS), Err(DecodeError::InvalidField));
     }
 
     proptest! {

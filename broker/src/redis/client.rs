@@ -1,14 +1,16 @@
-//! One Redis server with one key prefix, and the commands that run there.
+//! One installation of Redis with one key prefix, and the commands that run there.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{FromRedisValue, Pipeline, RedisResult};
+use deadpool::managed::Object;
+use redis::{FromRedisValue, Pipeline};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::connections::{Connections, RedisCertificates};
-use super::pool::{self, COMMAND_TIMEOUT};
+use super::connections::{Connections, Failure, RedisCertificates};
+use super::pool::{self, COMMAND_TIMEOUT, Manager};
 use super::server_errors::has_error_code;
 use super::server_info::ServerInfo;
 use crate::error::Error;
@@ -22,7 +24,7 @@ const WRITE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum number of values in one command. A longer slice becomes several commands in one round trip.
 pub(super) const MAX_VALUES_PER_COMMAND: usize = 500;
 
-/// One Redis server and one key prefix. Clones are cheap and share the connections.
+/// One installation of Redis and one key prefix. Clones are cheap and share the connections.
 #[derive(Clone)]
 pub struct Redis {
     pub(super) keys: Arc<Keys>,
@@ -56,7 +58,8 @@ impl Redis {
     /// Prepares connections to the server at `url`, without connecting.
     ///
     /// The URL is `redis://host:port/db`, `rediss://…` for TLS (certificates as the system or `SSL_CERT_FILE` trusts
-    /// them), or `unix:///path/to/socket`. The names of keys and channels begin with `prefix`.
+    /// them), `unix:///path/to/socket`, `redis+sentinel://host:port,…/primary/db` or `redis+cluster://host:port,…`. The
+    /// names of keys and channels begin with `prefix`.
     ///
     /// # Errors
     /// [`Error::InvalidUrl`], which states what to change.
@@ -141,9 +144,12 @@ impl Redis {
         let mut sections = redis::pipe();
         // One command for each section, because servers before Redis 7 accept no list of sections.
         sections.cmd("INFO").arg("server").cmd("INFO").arg("memory").cmd("INFO").arg("cluster");
-        let (server, memory, cluster): (String, String, String) = self.run_commands(&sections).await?;
-        let info = ServerInfo::parse(&server, &memory, &cluster).map_err(|reason| {
-            Error::Unsupported(format!("Redis at {}: {reason}", self.connections().redacted_url()))
+        let (server, memory, cluster): (String, String, String) =
+            self.run_commands(&self.keys.queue, &sections).await?;
+        let connections = self.connections();
+        let info = ServerInfo::parse(&server, &memory, &cluster, connections.is_cluster());
+        let info = info.map_err(|reason| {
+            Error::Unsupported(format!("Redis at {}: {reason}", connections.redacted_url()))
         })?;
         self.check_writable().await?;
         Ok(info)
@@ -162,38 +168,88 @@ impl Redis {
     /// A replica, a cluster node without the key and a server without memory accept reads and reject this write.
     async fn check_writable(&self) -> Result<(), Error> {
         let mut commands = redis::pipe();
-        commands.cmd("SETRANGE").arg(&self.keys.queue).arg(0).arg("").ignore_errors();
-        let responses: Vec<RedisResult<redis::Value>> = self.run_commands(&commands).await?;
-        if let Some(Err(cause)) = responses.first() {
+        commands.cmd("SETRANGE").arg(&self.keys.queue).arg(0).arg("").ignore();
+        match self.try_commands::<()>(&self.keys.queue, &commands).await {
+            Ok(()) => {}
             // The server checks the type last: the queue is a list, so WRONGTYPE means that it is writable. A user
             // without permission for the command gets the errors of its pushes.
-            if !has_error_code(cause, "WRONGTYPE") && !has_error_code(cause, "NOPERM") {
-                let connections = self.connections();
-                connections.commands.retain(|_, _| false);
-                return Err(connections.command_error(cause));
-            }
+            Err(Failure::Server(cause))
+                if has_error_code(&cause, "WRONGTYPE") || has_error_code(&cause, "NOPERM") => {}
+            Err(failure) => return Err(self.connections().failure(failure)),
         }
         *self.shared.writable_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
     }
 
-    /// Runs commands in one round trip, within the deadline.
-    pub(super) async fn run_commands<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
+    /// Runs commands on one key or channel in one round trip, within the deadline.
+    pub(super) async fn run_commands<T: FromRedisValue>(
+        &self,
+        key: &str,
+        commands: &Pipeline,
+    ) -> Result<T, Error> {
+        let response = self.try_commands(key, commands).await;
+        response.map_err(|failure| self.connections().failure(failure))
+    }
+
+    /// The same. A node of a cluster that no longer has the key executes nothing, so another one is tried.
+    async fn try_commands<T: FromRedisValue>(&self, key: &str, commands: &Pipeline) -> Result<T, Failure> {
         let connections = self.connections();
-        let mut used = None;
         let call = async {
-            let pooled = connections.commands.get().await.map_err(|cause| connections.pool_error(&cause))?;
-            let connection = used.insert(pooled);
-            commands.query_async(&mut **connection).await.map_err(|cause| connections.command_error(&cause))
+            let first = Self::run_once(&connections, key, commands).await;
+            match first {
+                Err(Failure::Server(cause))
+                    if connections.is_cluster() && has_error_code(&cause, "MOVED") =>
+                {
+                    Self::run_once(&connections, key, commands).await
+                }
+                first => first,
+            }
         };
-        let response = tokio::time::timeout(COMMAND_TIMEOUT, call)
-            .await
-            .unwrap_or_else(|_| Err(connections.timeout_error()));
-        if let (Err(_), Some(connection)) = (&response, used) {
-            // The connection may be broken without an error on it yet.
-            pool::discard(connection);
+        timeout(COMMAND_TIMEOUT, call).await.unwrap_or_else(|_| {
+            connections.forget_routes();
+            Err(Failure::Other(connections.timeout_error()))
+        })
+    }
+
+    async fn run_once<T: FromRedisValue>(
+        connections: &Connections,
+        key: &str,
+        commands: &Pipeline,
+    ) -> Result<T, Failure> {
+        let server = connections.server(key).await.map_err(Failure::Other)?;
+        let mut used = DiscardedOnFailure(None);
+        let response = async {
+            let pooled = server
+                .commands
+                .get()
+                .await
+                .map_err(|cause| Failure::Other(connections.pool_error(&cause)))?;
+            let connection = used.0.insert(pooled);
+            commands.query_async(&mut **connection).await.map_err(Failure::Server)
+        };
+        let response = response.await;
+        match &response {
+            Ok(_) => drop(used.0.take()),
+            // The server and the connection work.
+            Err(Failure::Server(cause))
+                if has_error_code(cause, "WRONGTYPE") || has_error_code(cause, "NOPERM") =>
+            {
+                drop(used.0.take());
+            }
+            Err(_) => connections.forget_routes(),
         }
         response
+    }
+}
+
+/// A connection that is in use. If it is dropped, it is closed: it may be broken without an error on it yet.
+struct DiscardedOnFailure(Option<Object<Manager>>);
+
+impl Drop for DiscardedOnFailure {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            pool::discard(connection);
+        }
     }
 }
 

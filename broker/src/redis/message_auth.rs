@@ -12,7 +12,7 @@
 //! | 16 | the first half of the HMAC-SHA256 of all other bytes of the message |
 //!
 //! and then has its content (see `bus_content`). A gateway drops a message of another installation, with a wrong HMAC, or
-//! with a number that it has already received from that sender.
+//! with a number that it has already received from that sender. A number that does not arrive is a lost message.
 //!
 //! While the secret is replaced, gateways have two: the first one signs, and both are accepted.
 
@@ -32,6 +32,9 @@ const HEADER_BYTES: usize = 1 + INSTALLATION_BYTES + 8 + 8;
 const TAG_BYTES: usize = 16;
 /// Well above a full message of events with reasons of maximum length. A longer message is rejected unread.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The number of messages after which an earlier one no longer arrives. A process publishes on a few connections at the same
+/// time, so its messages can change places.
+const LATE: u64 = 4;
 /// The maximum number of remembered senders; each is a gateway process.
 const MAX_SENDERS: usize = 4_096;
 
@@ -116,6 +119,14 @@ impl MessageRejection {
     }
 }
 
+/// The content of a message that was verified.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verified<'m> {
+    pub(super) content: &'m [u8],
+    /// Whether an earlier message of its sender was lost.
+    pub(super) follows_gap: bool,
+}
+
 /// Signs the messages of one process.
 #[derive(Debug)]
 pub(super) struct MessageSigner {
@@ -160,6 +171,8 @@ pub(super) struct MessageVerifier {
 /// The latest message numbers of one sender, which may arrive out of order within the window.
 #[derive(Debug)]
 struct ReplayWindow {
+    /// The first number that was received.
+    first: u64,
     highest: u64,
     /// Bit n: `highest - n` has been received.
     received: u64,
@@ -172,8 +185,8 @@ impl MessageVerifier {
         Self { key, senders: HashMap::new(), verified: 0 }
     }
 
-    /// Returns the content of a message.
-    pub(super) fn verify<'m>(&mut self, message: &'m [u8]) -> Result<&'m [u8], MessageRejection> {
+    /// Verifies a message.
+    pub(super) fn verify<'m>(&mut self, message: &'m [u8]) -> Result<Verified<'m>, MessageRejection> {
         if message.len() > MAX_MESSAGE_BYTES || message.first() != Some(&VERSION) {
             return Err(MessageRejection::Unreadable);
         }
@@ -189,13 +202,13 @@ impl MessageVerifier {
             header[1 + INSTALLATION_BYTES..].first_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
         let number = header.last_chunk::<8>().ok_or(MessageRejection::Unreadable)?;
         match self.record_number(*sender, u64::from_be_bytes(*number)) {
-            true => Ok(content),
-            false => Err(MessageRejection::Replayed),
+            Some(follows_gap) => Ok(Verified { content, follows_gap }),
+            None => Err(MessageRejection::Replayed),
         }
     }
 
-    /// Records a message number and returns whether it is new.
-    fn record_number(&mut self, sender: [u8; 8], number: u64) -> bool {
+    /// Records a message number, and returns whether an earlier one was lost; `None` if the number is not new.
+    fn record_number(&mut self, sender: [u8; 8], number: u64) -> Option<bool> {
         self.verified += 1;
         let last_used = self.verified;
         if let Some(window) = self.senders.get_mut(&sender) {
@@ -207,24 +220,35 @@ impl MessageVerifier {
                 self.senders.iter().min_by_key(|(_, window)| window.last_used).map(|(sender, _)| *sender);
             oldest.map(|sender| self.senders.remove(&sender));
         }
-        self.senders.insert(sender, ReplayWindow { highest: number, received: 1, last_used });
-        true
+        // What was sent before the subscription is not missing: the subscriber compares with the database then.
+        self.senders.insert(sender, ReplayWindow { first: number, highest: number, received: 1, last_used });
+        Some(false)
     }
 }
 
 impl ReplayWindow {
-    /// Records a message number and returns whether it is new.
-    fn record_number(&mut self, number: u64) -> bool {
+    /// Records a message number, and returns whether an earlier one was lost; `None` if the number is not new.
+    ///
+    /// A number is lost if it has not arrived before [`LATE`] later ones.
+    fn record_number(&mut self, number: u64) -> Option<bool> {
         if number > self.highest {
-            let shift = u32::try_from(number - self.highest).unwrap_or(u32::MAX);
-            self.received = self.received.checked_shl(shift).unwrap_or(0) | 1;
+            let advance = number - self.highest;
+            let shift = u32::try_from(advance).unwrap_or(u32::MAX);
+            // Bits that are pushed out, and those that become as old as `LATE`.
+            let aged = self.received.checked_shl(shift).unwrap_or(0);
+            let is_lost = (LATE..LATE.saturating_add(advance)).any(|age| {
+                let is_expected = number.checked_sub(age).is_some_and(|number| number >= self.first);
+                is_expected
+                    && !u32::try_from(age).is_ok_and(|age| aged & 1_u64.checked_shl(age).unwrap_or(0) > 0)
+            });
+            self.received = aged | 1;
             self.highest = number;
-            return true;
+            return Some(is_lost);
         }
         let bit = u32::try_from(self.highest - number).ok().and_then(|age| 1_u64.checked_shl(age));
         let new = bit.is_some_and(|bit| self.received & bit == 0);
         self.received |= bit.unwrap_or(0);
-        new
+        new.then_some(false)
     }
 }
 
@@ -243,7 +267,10 @@ mod tests {
         let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
         let messages: Vec<_> = (0..200_u8).map(|n| signer.sign(&[n])).collect();
         for (n, message) in messages.iter().enumerate() {
-            assert_eq!(verifier.verify(message), Ok(&[n as u8][..]));
+            assert_eq!(
+                verifier.verify(message),
+                Ok(Verified { content: &[n as u8][..], follows_gap: false })
+            );
         }
         for message in &messages {
             assert_eq!(verifier.verify(message), Err(MessageRejection::Replayed));
@@ -261,6 +288,24 @@ mod tests {
             assert!(verifier.verify(message).is_ok());
         }
         assert!(messages.iter().all(|message| verifier.verify(message) == Err(MessageRejection::Replayed)));
+    }
+
+    #[test]
+    fn lost_messages_are_noticed() {
+        let mut verifier = MessageVerifier::new(key(1));
+        let mut receive = |sender: u64, numbers: &[u64]| {
+            let sender = sender.to_be_bytes();
+            numbers.iter().map(|number| verifier.record_number(sender, *number)).collect::<Vec<_>>()
+        };
+        let (new, gap, repeated) = (Some(false), Some(true), None);
+        // Messages before the first one of a subscription are not missing.
+        assert_eq!(receive(1, &[70, 71, 73, 74, 72, 75, 76, 76]), [&[new; 7][..], &[repeated]].concat());
+        // 77 is lost, which is reported once.
+        assert_eq!(receive(1, &[78, 79, 80, 81, 82, 83]), [new, new, new, gap, new, new]);
+        assert_eq!(receive(1, &[77]), [new], "it was late");
+        assert_eq!(receive(1, &[90]), [gap]);
+        assert_eq!(receive(1, &[1_000, 1_001]), [gap, gap]);
+        assert_eq!(receive(2, &[5, 6, 7, 8, 9, 10]), [new; 6]);
     }
 
     #[test]
@@ -315,10 +360,10 @@ mod tests {
     fn memory_is_bounded() {
         let mut verifier = MessageVerifier::new(key(1));
         for n in 0..MAX_SENDERS as u64 + 10 {
-            assert!(verifier.record_number(n.to_be_bytes(), 1));
+            assert_eq!(verifier.record_number(n.to_be_bytes(), 1), Some(false));
         }
         assert_eq!(verifier.senders.len(), MAX_SENDERS);
-        assert!(!verifier.record_number((MAX_SENDERS as u64 + 9).to_be_bytes(), 1));
+        assert_eq!(verifier.record_number((MAX_SENDERS as u64 + 9).to_be_bytes(), 1), None);
     }
 
     proptest! {
@@ -336,7 +381,7 @@ mod tests {
             prop_assert!(verifier.verify(&message[..cut.index(message.len())]).is_err());
             prop_assert!(verifier.verify(&[&message[..], &[0]].concat()).is_err());
             prop_assert!(verifier.verify(&other).is_err());
-            prop_assert_eq!(verifier.verify(&message), Ok(&content[..]));
+            prop_assert_eq!(verifier.verify(&message).map(|verified| verified.content), Ok(&content[..]));
         }
     }
 }

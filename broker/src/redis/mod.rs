@@ -10,7 +10,8 @@
 //! Nothing else is written, and all of it may be deleted at any time. Producers and consumers in other languages can use
 //! the same list with `LPUSH` and `BRPOP` of any client. A restricted Redis user needs these names and the commands INFO,
 //! PING, UNWATCH, LPUSH, RPUSH, LLEN, LMPOP, BLMPOP, PUBLISH, SUBSCRIBE, SETRANGE, TIME, ZADD, ZREM, ZREMRANGEBYSCORE,
-//! ZCOUNT and PEXPIRE, and SELECT if the URL has a database number. Without SETRANGE, a server that rejects jobs is
+//! ZCOUNT and PEXPIRE, SELECT if the URL has a database number, ROLE behind sentinels, and CLUSTER INFO, CLUSTER SLOTS,
+//! SPUBLISH and SSUBSCRIBE in a cluster. Without SETRANGE, a server that rejects jobs is
 //! detected with the first push. Without TIME and the commands after it, the number of workers is unknown.
 //!
 //! # What is promised
@@ -18,7 +19,9 @@
 //! [`Error::Unavailable`](crate::Error::Unavailable) after it; the next call uses a fresh connection. No message of this
 //! module contains the password.
 //!
-//! Start reading at `queue` and `bus`; `client` runs the commands, `connections` replaces the connections, `url` parses the URL, `server_info` checks the version.
+//! Start reading at `queue` and `bus`; `client` runs the commands, `connections` finds the server of a key and replaces the
+//! connections, `topology` asks sentinels and nodes of a cluster for it, `url` parses the URL, `server_info` checks the
+//! version.
 
 mod bus;
 mod bus_content;
@@ -30,7 +33,11 @@ mod queue;
 mod registry;
 mod server_errors;
 mod server_info;
+mod server_url;
+mod subscription;
+mod topology;
 mod url;
+mod url_list;
 
 pub use self::bus::RedisBus;
 pub use self::client::{DEFAULT_PREFIX, Redis};
@@ -39,3 +46,4 @@ pub use self::message_auth::{BusKey, MIN_SECRET_BYTES};
 pub use self::pool::COMMAND_TIMEOUT;
 pub use self::queue::RedisQueue;
 pub use self::server_info::ServerInfo;
+pub use self::url::redact_url;

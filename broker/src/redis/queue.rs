@@ -1,12 +1,14 @@
-//! The queue in one Redis list: jobs are pushed left, and the right end is the front.
+//! The queue in a Redis list for each kind of orders: jobs are pushed left, and the right end is the front.
 //!
 //! A pop removes jobs from Redis before a worker has them. Therefore each popped batch is a [`Delivery`] until its puller
 //! takes it; a delivery that is dropped returns its jobs to the front of the list. Jobs that are lost with a process or a
 //! connection in between are pushed again from the database after their visibility timeout.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::Kind;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::oneshot;
@@ -30,18 +32,21 @@ const MAX_LOGGED_ENTRY_BYTES: usize = 200;
 #[derive(Clone, Debug)]
 pub struct RedisQueue {
     redis: Redis,
+    /// The list.
+    key: Arc<str>,
 }
 
 impl Redis {
-    /// Returns the queue in the list `<prefix>:queue`.
+    /// Returns the queue of the default kind, in the list `<prefix>:queue`. Those of other kinds are in
+    /// `<prefix>:queue:<kind>`.
     pub fn queue(&self) -> RedisQueue {
-        RedisQueue { redis: self.clone() }
+        RedisQueue { redis: self.clone(), key: self.keys.queue.as_str().into() }
     }
 }
 
 impl RedisQueue {
     fn key(&self) -> &str {
-        &self.redis.keys.queue
+        &self.key
     }
 
     /// Pops until there are jobs, the wait has elapsed, or the puller was dropped.
@@ -54,7 +59,8 @@ impl RedisQueue {
         let started = Instant::now();
         let mut current = self.redis.subscribe_connections();
         let connections = current.borrow_and_update().clone();
-        let mut connection = timeout(COMMAND_TIMEOUT, connections.pulls.get())
+        let server = connections.server(self.key()).await?;
+        let mut connection = timeout(COMMAND_TIMEOUT, server.pulls.get())
             .await
             .map_err(|_| connections.timeout_error())?
             .map_err(|cause| connections.pool_error(&cause))?;
@@ -63,12 +69,14 @@ impl RedisQueue {
             match self.pop_once(&connections, &mut connection, max, block).await {
                 Ok(jobs) if !jobs.is_empty() => return Ok(Delivery { jobs, queue: self.clone() }),
                 Ok(_) if started.elapsed() >= wait => break,
-                // The next pull uses the new connections.
+                // The next pull uses the new connections, or the server that has the list now.
                 Ok(_) if current.has_changed().unwrap_or(true) => break,
+                Ok(_) if !Arc::ptr_eq(&server, &connections.server(self.key()).await?) => break,
                 Ok(_) => {}
                 Err(error) => {
                     // A response may still arrive on the connection, so no other call may use it.
                     pool::discard(connection);
+                    connections.forget_routes();
                     return Err(error);
                 }
             }
@@ -128,13 +136,19 @@ impl RedisQueue {
 
     /// Runs push commands and returns the length of the list after the last one.
     async fn run_pushes(&self, pushes: &redis::Pipeline) -> Result<u64, Error> {
-        let lengths: Vec<u64> = self.redis.run_commands(pushes).await?;
+        let lengths: Vec<u64> = self.redis.run_commands(self.key(), pushes).await?;
         Ok(lengths.last().copied().unwrap_or_default())
     }
 }
 
 #[async_trait]
 impl Queue for RedisQueue {
+    fn of_kind(&self, kind: &Kind) -> Arc<dyn Queue> {
+        let base = &self.redis.keys.queue;
+        let key = if kind.is_default() { base.as_str().into() } else { format!("{base}:{kind}").into() };
+        Arc::new(Self { redis: self.redis.clone(), key })
+    }
+
     async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error> {
         if jobs.is_empty() {
             return Ok(0);
@@ -178,7 +192,7 @@ impl Queue for RedisQueue {
         self.redis.check_writable_if_due().await?;
         let mut command = redis::pipe();
         command.cmd("LLEN").arg(self.key());
-        let (len,) = self.redis.run_commands(&command).await?;
+        let (len,) = self.redis.run_commands(self.key(), &command).await?;
         Ok(len)
     }
 

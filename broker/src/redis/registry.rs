@@ -15,26 +15,31 @@ impl Redis {
         let now_ms = self.server_time_ms().await?;
         let mut commands = redis::pipe();
         add_registration(&mut commands, &self.keys.workers, worker.as_bytes(), now_ms);
-        self.run_commands(&commands).await
+        self.run_commands(&self.keys.workers, &commands).await
     }
 
     /// Removes the registration of a worker.
     pub(super) async fn deregister_worker(&self, worker: &str) -> Result<(), Error> {
         let mut commands = redis::pipe();
         commands.cmd("ZREM").arg(&self.keys.workers).arg(worker).ignore();
-        self.run_commands(&commands).await
+        self.run_commands(&self.keys.workers, &commands).await
     }
 
     /// Registers an installation that pushes to the queue, and counts the workers and the installations.
     pub(super) async fn register_installation(&self, installation: &[u8]) -> Result<Registrations, Error> {
         let now_ms = self.server_time_ms().await?;
+        let count = |commands: &mut redis::Pipeline, key: &str| {
+            commands.cmd("ZCOUNT").arg(key).arg(now_ms).arg("+inf");
+        };
+        // In a cluster the two sets may be on different nodes.
         let (workers, installations) = (&self.keys.workers, &self.keys.installations);
         let mut commands = redis::pipe();
         add_registration(&mut commands, installations, installation, now_ms);
-        for key in [workers, installations] {
-            commands.cmd("ZCOUNT").arg(key).arg(now_ms).arg("+inf");
-        }
-        let (workers, installations) = self.run_commands(&commands).await?;
+        count(&mut commands, installations);
+        let (installations,) = self.run_commands(installations, &commands).await?;
+        let mut commands = redis::pipe();
+        count(&mut commands, workers);
+        let (workers,) = self.run_commands(workers, &commands).await?;
         Ok(Registrations { workers, installations })
     }
 
@@ -42,7 +47,7 @@ impl Redis {
     async fn server_time_ms(&self) -> Result<u64, Error> {
         let mut commands = redis::pipe();
         commands.cmd("TIME");
-        let ((seconds, micros),): ((u64, u64),) = self.run_commands(&commands).await?;
+        let ((seconds, micros),): ((u64, u64),) = self.run_commands(&self.keys.queue, &commands).await?;
         Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
     }
 }

@@ -4,11 +4,14 @@ use redis::RedisError;
 
 /// Error codes of Redis, each with a description that states what to change.
 const SERVER_ERRORS: [(&str, &str); 14] = [
-    ("READONLY", "is a replica and takes no jobs; use the address of the primary"),
+    (
+        "READONLY",
+        "is a replica and takes no jobs; use the address of the primary, or redis+sentinel:// with the addresses of its sentinels",
+    ),
     ("MOVED", CLUSTER),
-    ("ASK", CLUSTER),
+    ("ASK", "is moving the key to another node of the cluster"),
     ("CROSSSLOT", CLUSTER),
-    ("CLUSTERDOWN", CLUSTER),
+    ("CLUSTERDOWN", "is a node of a cluster that is down"),
     ("OOM", "has used up its memory and takes no jobs; raise maxmemory"),
     ("NOAUTH", "requires a password"),
     ("WRONGPASS", "refuses the user name or password"),
@@ -19,7 +22,8 @@ const SERVER_ERRORS: [(&str, &str); 14] = [
     ("MASTERDOWN", "is a replica without its primary"),
     ("BUSY", "is busy with a script"),
 ];
-const CLUSTER: &str = "is a node of a cluster, which is not supported; use a server without cluster mode";
+const CLUSTER: &str =
+    "is a node of a cluster without the key; use redis+cluster:// with the addresses of its nodes";
 
 /// Returns the description of an error, followed by the server's message.
 /// `None` if the server did not respond with one of [`SERVER_ERRORS`].
@@ -31,6 +35,11 @@ pub(super) fn describe_server_error(cause: &RedisError) -> Option<String> {
         Some(details) => format!("it {description} ({code} {details})"),
         None => format!("it {description} ({code})"),
     })
+}
+
+/// Returns the description of an error, or its text.
+pub(super) fn describe(cause: &RedisError) -> String {
+    describe_server_error(cause).unwrap_or_else(|| cause.to_string())
 }
 
 /// Returns whether the server responded with this error code.

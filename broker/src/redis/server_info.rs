@@ -17,7 +17,12 @@ impl ServerInfo {
     ///
     /// # Errors
     /// The reason why the server is not suitable.
-    pub(super) fn parse(server: &str, memory: &str, cluster: &str) -> Result<Self, String> {
+    pub(super) fn parse(
+        server: &str,
+        memory: &str,
+        cluster: &str,
+        expects_cluster: bool,
+    ) -> Result<Self, String> {
         let mut warnings = Vec::new();
         // A Valkey also reports the Redis version with which it is compatible.
         let redis_version = info_field(server, "redis_version").unwrap_or("of unknown version");
@@ -46,10 +51,10 @@ impl ServerInfo {
                  which delays orders; set it to noeviction"
             ));
         }
-        if info_field(cluster, "cluster_enabled") == Some("1") {
+        if !expects_cluster && info_field(cluster, "cluster_enabled") == Some("1") {
             warnings.push(format!(
-                "{version} is a node of a cluster, which is not supported: no order is processed once another node has the \
-                 queue's key; use a server without cluster mode"
+                "{version} is a node of a cluster: no order is processed once another node has the queue's key; use \
+                 redis+cluster:// with the addresses of its nodes"
             ));
         }
         Ok(Self { version, warnings })
@@ -69,32 +74,48 @@ mod tests {
 
     #[test]
     fn redis_7_and_valkey_are_suitable() {
-        let redis =
-            ServerInfo::parse("# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n", NO_EVICTION, NO_CLUSTER)
-                .unwrap();
+        let redis = ServerInfo::parse(
+            "# Server\r\nredis_version:7.0.15\r\nos:Linux\r\n",
+            NO_EVICTION,
+            NO_CLUSTER,
+            false,
+        )
+        .unwrap();
         assert_eq!(redis, ServerInfo { version: "Redis 7.0.15".into(), warnings: vec![] });
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\n";
-        assert_eq!(ServerInfo::parse(valkey, NO_EVICTION, NO_CLUSTER).unwrap().version, "Valkey 8.0.1");
-        assert!(ServerInfo::parse("redis_version:10.0.0\r\n", NO_EVICTION, NO_CLUSTER).is_ok());
+        assert_eq!(
+            ServerInfo::parse(valkey, NO_EVICTION, NO_CLUSTER, false).unwrap().version,
+            "Valkey 8.0.1"
+        );
+        assert!(ServerInfo::parse("redis_version:10.0.0\r\n", NO_EVICTION, NO_CLUSTER, false).is_ok());
     }
 
     #[test]
     fn old_version_is_rejected() {
-        let reason = ServerInfo::parse("redis_version:6.2.14\r\n", NO_EVICTION, NO_CLUSTER).unwrap_err();
+        let reason =
+            ServerInfo::parse("redis_version:6.2.14\r\n", NO_EVICTION, NO_CLUSTER, false).unwrap_err();
         assert!(reason.contains("Redis 6.2.14") && reason.contains("BLMPOP"), "{reason}");
     }
 
     #[test]
     fn harmful_settings_give_warnings() {
-        let evicting =
-            ServerInfo::parse("redis_version:7.4.0\r\n", "maxmemory_policy:allkeys-lru\r\n", NO_CLUSTER)
-                .unwrap();
+        let evicting = ServerInfo::parse(
+            "redis_version:7.4.0\r\n",
+            "maxmemory_policy:allkeys-lru\r\n",
+            NO_CLUSTER,
+            false,
+        )
+        .unwrap();
         assert_eq!(evicting.warnings.len(), 1);
         assert!(evicting.warnings[0].contains("allkeys-lru"), "{:?}", evicting.warnings);
         let clustered =
-            ServerInfo::parse("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n").unwrap();
-        assert!(clustered.warnings[0].contains("node of a cluster"), "{:?}", clustered.warnings);
-        let unknown = ServerInfo::parse("", NO_EVICTION, NO_CLUSTER).unwrap();
+            ServerInfo::parse("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n", false)
+                .unwrap();
+        assert!(clustered.warnings[0].contains("redis+cluster://"), "{:?}", clustered.warnings);
+        let expected =
+            ServerInfo::parse("redis_version:7.4.0\r\n", NO_EVICTION, "cluster_enabled:1\r\n", true);
+        assert_eq!(expected.unwrap().warnings, [""; 0]);
+        let unknown = ServerInfo::parse("", NO_EVICTION, NO_CLUSTER, false).unwrap();
         assert!(unknown.warnings[0].contains("BLMPOP"), "{:?}", unknown.warnings);
     }
 }

@@ -26,7 +26,12 @@ pub(crate) fn memory() -> Adapter {
 }
 
 pub(crate) fn redis() -> Adapter {
-    let redis = Redis::new(&redis_url(), &random_prefix()).unwrap();
+    redis_at(&redis_url())
+}
+
+/// The adapter over the Redis with this URL.
+pub(crate) fn redis_at(url: &str) -> Adapter {
+    let redis = Redis::new(url, &random_prefix()).unwrap();
     Adapter { queue: Arc::new(redis.queue()), bus: Arc::new(redis.bus(key())) }
 }
 

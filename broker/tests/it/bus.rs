@@ -24,7 +24,7 @@ pub(crate) async fn expect_connected(subscription: &mut Receiver<Signal>) {
 pub(crate) async fn expect_events(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
     match next(subscription).await {
         Signal::Events(events) => events.to_vec(),
-        signal @ (Signal::Connected | Signal::Gateway(_)) => panic!("expected events, got {signal:?}"),
+        signal => panic!("expected events, got {signal:?}"),
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn slow_subscriber_receives_connected(Adapter { bus, .. }: Adap
         while let Ok(signal) = slow.try_recv() {
             match signal {
                 Signal::Connected => reported = true,
-                Signal::Gateway(gateway) => panic!("{gateway:?} was not announced"),
+                signal @ (Signal::Gateway(_) | Signal::Progress(_)) => panic!("{signal:?} was not published"),
                 Signal::Events(events) => {
                     let sequence = events[0].sequence;
                     assert!(sequence == last + 1 || reported, "an unreported gap from {last} to {sequence}");

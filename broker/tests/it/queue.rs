@@ -142,3 +142,16 @@ pub(crate) async fn cancelled_pull_loses_no_jobs(Adapter { queue, .. }: Adapter)
     assert_eq!(count_by_quantity(&got), count_by_quantity(&all));
     assert_eq!(queue.len().await.unwrap(), 0);
 }
+
+pub(crate) async fn each_kind_has_a_separate_queue(Adapter { queue, .. }: Adapter) {
+    let all = jobs(0..3);
+    let (refund, other) = (queue.of_kind(&"refund".parse().unwrap()), queue.of_kind(&"x".parse().unwrap()));
+    refund.push(&all[..2], QueueEnd::Back).await.unwrap();
+    queue.push(&all[2..], QueueEnd::Back).await.unwrap();
+    let same = other.of_kind(&"refund".parse().unwrap());
+    let lengths = (queue.len().await.unwrap(), same.len().await.unwrap(), other.len().await.unwrap());
+    assert_eq!(lengths, (1, 2, 0));
+    assert_eq!(other.pull(10, NO_WAIT).await.unwrap(), []);
+    assert_eq!(same.pull(10, DEADLINE).await.unwrap(), all[..2]);
+    assert_eq!(other.of_kind(&domain::Kind::default()).pull(10, DEADLINE).await.unwrap(), all[2..]);
+}

@@ -1,9 +1,10 @@
 //! Servers that respond but reject required commands.
 
 use broker::redis::Redis;
-use broker::{Queue, QueueEnd};
+use broker::{Bus, Queue, QueueEnd, Signal};
+use test_redis::{Cluster, PASSWORD, REDIS, Sentinels};
 
-use crate::adapters::{eventually, jobs};
+use crate::adapters::{eventually, jobs, key, within_deadline};
 use crate::redis_server::RedisServer;
 
 async fn client(server: &RedisServer) -> Option<redis::aio::MultiplexedConnection> {
@@ -72,7 +73,7 @@ async fn cluster_node_is_detected() {
             .filter(|error| error.contains("CLUSTERDOWN"))
     })
     .await;
-    assert!(error.contains("node of a cluster"), "{error}");
+    assert!(error.contains("node of a cluster that is down"), "{error}");
     // A node works while it has the key; a warning states that another node may get it.
     let mut admin = client(&server).await.unwrap();
     redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).exec_async(&mut admin).await.unwrap();
@@ -85,28 +86,56 @@ async fn cluster_node_is_detected() {
 async fn restricted_user_has_sufficient_permissions() {
     let server = RedisServer::start();
     let mut admin = poll_until_some("an answer", async || client(&server).await).await;
-    let commands = "+info +ping +unwatch +lpush +rpush +llen +lmpop +blmpop +publish +subscribe +setrange +time +zadd +zrem \
-                    +zremrangebyscore +zcount +pexpire +select";
-    for (user, commands) in [("some", commands.to_owned()), ("less", commands.replace("+setrange", ""))] {
-        let mut rights = redis::cmd("ACL");
-        rights.arg("SETUSER").arg(user).arg(&[
-            "on",
-            ">secret",
-            "resetkeys",
-            "~test:*",
-            "resetchannels",
-            "&test:*",
-            "-@all",
-        ]);
-        rights.arg(commands.split_whitespace().collect::<Vec<_>>()).exec_async(&mut admin).await.unwrap();
-        let url = format!("{}?user={user}&pass=secret&db=1", server.url());
-        let redis = Redis::new(&url, "test").unwrap();
-        redis.check().await.unwrap();
-        let queue = redis.queue();
-        queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
-        assert_eq!(queue.len().await.unwrap(), 1);
-        assert_eq!(queue.pull(1, std::time::Duration::ZERO).await.unwrap().len(), 1);
-        queue.register_worker("worker").await.unwrap();
-        queue.register_installation(b"installation").await.unwrap();
+    let commands = format!("{COMMANDS} +publish +subscribe +select");
+    for (user, commands) in [("some", commands.clone()), ("less", commands.replace("+setrange", ""))] {
+        let rights = rights_of(user, &commands);
+        redis::cmd("ACL").arg(&rights[1..]).exec_async(&mut admin).await.unwrap();
+        uses_every_command(&format!("{}?user={user}&pass=secret&db=1", server.url())).await;
     }
+}
+
+#[tokio::test]
+async fn restricted_user_has_sufficient_permissions_behind_sentinels() {
+    let sentinels = Sentinels::start(&REDIS).await;
+    for server in sentinels.servers() {
+        let commands = format!("{COMMANDS} +publish +subscribe +role");
+        assert_eq!(server.command(&rights_of("some", &commands)).await, "OK");
+    }
+    uses_every_command(&sentinels.url().replace(&format!(":{PASSWORD}@"), "some:secret@")).await;
+}
+
+#[tokio::test]
+async fn restricted_user_has_sufficient_permissions_in_a_cluster() {
+    let cluster = Cluster::start(&REDIS).await;
+    for node in cluster.nodes() {
+        let commands = format!("{COMMANDS} +spublish +ssubscribe +cluster|info +cluster|slots");
+        assert_eq!(node.command(&rights_of("some", &commands)).await, "OK");
+    }
+    uses_every_command(&cluster.url().replace(&format!(":{PASSWORD}@"), "some:secret@")).await;
+}
+
+/// The documented commands of every topology.
+const COMMANDS: &str = "+info +ping +unwatch +lpush +rpush +llen +lmpop +blmpop +setrange +time +zadd +zrem \
+                        +zremrangebyscore +zcount +pexpire";
+
+/// Returns the command that creates a user with the documented rights.
+fn rights_of<'t>(user: &'t str, commands: &'t str) -> Vec<&'t str> {
+    let rights = ["on", ">secret", "resetkeys", "~test:*", "resetchannels", "&test:*", "-@all"];
+    [&["ACL", "SETUSER", user], &rights[..], &commands.split_whitespace().collect::<Vec<_>>()].concat()
+}
+
+async fn uses_every_command(url: &str) {
+    let redis = Redis::new(url, "test").unwrap();
+    redis.check().await.unwrap();
+    let queue = redis.queue();
+    queue.push(&jobs(0..1), QueueEnd::Back).await.unwrap();
+    assert_eq!(queue.len().await.unwrap(), 1);
+    assert_eq!(queue.pull(1, std::time::Duration::ZERO).await.unwrap().len(), 1);
+    queue.register_worker("worker").await.unwrap();
+    queue.register_installation(b"installation").await.unwrap();
+    let bus = redis.bus(key());
+    let mut signals = bus.subscribe().await;
+    assert!(matches!(within_deadline("a subscription", signals.recv()).await, Some(Signal::Connected)));
+    bus.publish_gap().await.unwrap();
+    assert!(matches!(within_deadline("a message", signals.recv()).await, Some(Signal::Connected)));
 }

@@ -58,6 +58,7 @@ fn every_command_in_every_status() {
         (Pending, Command::start(other), to(Processing)),
         (Pending, done(mine), no(StaleLease(Pending))),
         (Pending, Command::Expire, no(NotExpired)),
+        (Pending, Command::Undeliver { lease: mine }, no(StaleLease(Pending))),
         (Pending, cancel(), to(Cancelled)),
         (Pending, redrive(), no(NotFailed(Pending))),
         (Processing, Command::start(mine), repeat),
@@ -69,6 +70,8 @@ fn every_command_in_every_status() {
         (Processing, done(other), no(StaleLease(Processing))),
         (Processing, Command::Heartbeat { lease: other }, no(StaleLease(Processing))),
         (Processing, Command::Expire, no(NotExpired)),
+        (Processing, Command::Undeliver { lease: mine }, to(Pending)),
+        (Processing, Command::Undeliver { lease: other }, no(StaleLease(Processing))),
         (Processing, cancel(), to(Cancelled)),
         (Processing, redrive(), no(NotFailed(Processing))),
         (Completed, Command::start(other), no(Final(Completed))),
@@ -76,6 +79,7 @@ fn every_command_in_every_status() {
         (Completed, done(other), no(StaleLease(Completed))),
         (Completed, Command::Heartbeat { lease: mine }, no(StaleLease(Completed))),
         (Completed, Command::Expire, no(NotExpired)),
+        (Completed, Command::Undeliver { lease: mine }, no(StaleLease(Completed))),
         (Completed, cancel(), no(Final(Completed))),
         (Completed, redrive(), no(NotFailed(Completed))),
         (Failed, Command::start(other), no(Final(Failed))),
@@ -134,6 +138,11 @@ fn heartbeat_renews_the_lease() {
     let mine = LeaseToken::from_i64(7).unwrap();
     let end = now() + Duration::from_secs(30);
     assert_eq!(run(&state(Status::Processing), Command::Heartbeat { lease: mine }), Decision::Renew(end));
+    let checkpoint = JsonText::parse("{}").unwrap();
+    let save = |lease| Command::Checkpoint { lease, checkpoint: checkpoint.clone() };
+    assert_eq!(run(&state(Status::Processing), save(mine)), Decision::Renew(end));
+    let stale = Decision::Refuse(Refusal::StaleLease(Status::Completed));
+    assert_eq!(run(&state(Status::Completed), save(mine)), stale);
 }
 
 #[test]
@@ -209,6 +218,25 @@ fn paused_queue_postpones_the_order() {
     assert_eq!(decide(&running, start()), Decision::Repeat);
     let done = Command::Finish { lease, outcome: Outcome::Completed };
     assert_eq!(changed(decide(&running, done)).status, Status::Completed);
+}
+
+#[test]
+fn undelivered_attempt_does_not_count() {
+    let before = state(Status::Processing);
+    let change = changed(run(&before, Command::Undeliver { lease: before.lease.unwrap() }));
+    assert_eq!((change.status, change.attempt), (Status::Pending, before.attempt - 1));
+    assert_eq!((change.failures, change.lease), (before.failures, None));
+    assert_eq!((change.due_at, change.not_before), (Some(now()), now()));
+    assert_eq!((change.reason.as_deref(), change.error_class), (Some(UNDELIVERED), None));
+    // Each further event pair without an attempt is an undelivered one.
+    let version = 2 * (before.attempt + MAX_UNDELIVERED);
+    let often = OrderState { version, ..before };
+    let change = changed(run(&often, Command::Undeliver { lease: before.lease.unwrap() }));
+    assert_eq!((change.attempt, change.failures), (before.attempt, before.failures + 1));
+    assert_eq!(change.error_class.as_deref(), Some(CLASS_UNDELIVERED));
+    let last = OrderState { version: version - 1, ..before };
+    let change = changed(run(&last, Command::Undeliver { lease: before.lease.unwrap() }));
+    assert_eq!(change.failures, before.failures);
 }
 
 #[test]
@@ -290,6 +318,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     let lease = (1..4_i64).prop_filter_map("not 0", LeaseToken::from_i64);
     let outcome = prop_oneof![
         Just(Outcome::Completed),
+        Just(Outcome::CompletedWith(JsonText::parse("[]").unwrap())),
         Just(Outcome::Released),
         "[a-z]{0,9}".prop_map(|reason| Outcome::Failed { reason, class: None }),
         ("[a-z]{0,9}", prop::option::of(0..1_000_u64)).prop_map(|(reason, after)| Outcome::Retry {
@@ -301,6 +330,11 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         lease.clone().prop_map(Command::start),
         lease.clone().prop_map(|lease| Command::Heartbeat { lease }),
+        lease.clone().prop_map(|lease| {
+            let checkpoint = JsonText::parse("{}").unwrap();
+            Command::Checkpoint { lease, checkpoint }
+        }),
+        lease.clone().prop_map(|lease| Command::Undeliver { lease }),
         (lease, outcome).prop_map(|(lease, outcome)| Command::Finish { lease, outcome }),
         Just(Command::Expire),
         Just(Command::Cancel { reason: None, requester: None }),

@@ -31,6 +31,7 @@ pub fn status(kind: ErrorKind) -> StatusCode {
         | ErrorKind::NotFound
         | ErrorKind::Gone
         | ErrorKind::Conflict
+        | ErrorKind::PreconditionFailed
         | ErrorKind::Internal => StatusCode::OK,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,

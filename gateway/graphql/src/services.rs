@@ -9,7 +9,7 @@ use gateway_service::HealthMonitor;
 use gateway_service::event_log::EventLog;
 use gateway_service::feed::Feed;
 use gateway_service::health_reasons::HealthReasons;
-use gateway_service::loader::{EventLoader, OrderLoader};
+use gateway_service::loader::{EventLoader, OrderLoader, OutputsLoader};
 use gateway_service::orders::Orders;
 use gateway_service::signals::Signals;
 use gateway_service::system::System;
@@ -36,6 +36,7 @@ pub(crate) struct Services {
     pub(crate) system: System,
     pub(crate) order_loader: OrderLoader,
     pub(crate) event_loader: EventLoader,
+    pub(crate) outputs_loader: OutputsLoader,
     pub(crate) default_currency: Currency,
     /// Maximum length of a page of orders, in bytes.
     pub(crate) max_page_bytes: usize,

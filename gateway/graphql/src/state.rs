@@ -100,6 +100,7 @@ impl State {
         let services = Arc::new(Services {
             order_loader: loader::orders(&orders),
             event_loader: loader::events(&orders),
+            outputs_loader: loader::outputs(&orders),
             default_currency: orders.config().default_currency,
             max_page_bytes: context.limits.max_response_size,
             orders,

@@ -34,8 +34,8 @@ use gateway_http::streams::{Client, OpenStream, StreamKind};
 ///
 /// A full batch of reports with long reasons has about 700 KB.
 pub(crate) const MAX_WORKER_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum length of a message of every other call.
-const MAX_UNARY_MESSAGE_BYTES: usize = 64 * 1024;
+/// Maximum length of a message of every other call. It contains a result.
+const MAX_UNARY_MESSAGE_BYTES: usize = 128 * 1024;
 
 /// The stream of a worker.
 const WORK: StreamKind = StreamKind::new("work");
@@ -61,7 +61,7 @@ pub(super) fn limited(routes: Router, server: &Server) -> Router {
 /// Returns the kind of the stream of a call, or `None` for a unary call.
 fn stream_kind(path: &str) -> Option<StreamKind> {
     match path {
-        "/orders.v1.OrderService/Work" => Some(WORK),
+        "/orders.v1.OrderService/Work" | "/orders.v1.WorkerService/Claim" => Some(WORK),
         "/orders.v1.OrderService/WatchOrder" => Some(WATCH_ORDER),
         _ if path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo") => Some(SERVICE),
         _ => None,
@@ -142,9 +142,9 @@ enum CallAccess {
 /// Returns which callers may use a call. Reflection is served only if the operator enables it.
 fn call_access(path: &str) -> CallAccess {
     match path {
-        "/orders.v1.OrderService/Work" | "/orders.v1.OrderService/UpdateStatus" => {
-            CallAccess::Scope(Scope::Work)
-        }
+        "/orders.v1.OrderService/Work"
+        | "/orders.v1.OrderService/UpdateStatus"
+        | "/orders.v1.WorkerService/Claim" => CallAccess::Scope(Scope::Work),
         _ if path.starts_with("/orders.v1.Events/") => CallAccess::Scope(Scope::EventsRead),
         _ if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") => {
             CallAccess::Public

@@ -1,10 +1,11 @@
 //! The gRPC API for processors, and for workers in other languages.
 //!
-//! [`order_service`] serves single calls: status changes and reads. [`worker_stream`] serves the stream of a worker that
-//! runs many orders at once, and [`event_service`] the event log. They call the use cases and decide nothing. [`gateway_http::server`] serves the routes;
+//! [`order_service`] serves single calls: status changes and reads. [`claim_stream`] serves the stream of a worker that the
+//! gateway assigns jobs to, [`worker_stream`] that of one which takes them from the queue, and [`event_service`] the event log. They call the use cases and decide nothing. [`gateway_http::server`] serves the routes;
 //! [`call_limits`] contains the limits of a call.
 
 mod call_limits;
+mod claim_stream;
 mod event_service;
 mod lease_tokens;
 mod message_body;
@@ -12,6 +13,7 @@ mod order_service;
 mod state;
 mod status;
 mod worker_messages;
+mod worker_service;
 mod worker_stream;
 
 use std::time::Duration;
@@ -22,6 +24,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use proto::v1::events_server::EventsServer;
 use proto::v1::order_service_server::OrderServiceServer;
+use proto::v1::worker_service_server::WorkerServiceServer;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
@@ -62,6 +65,7 @@ pub async fn router(state: &State) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OrderServiceServer<order_service::Service>>().await;
     health.set_serving::<EventsServer<event_service::Service>>().await;
+    health.set_serving::<WorkerServiceServer<worker_service::Service>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -76,11 +80,15 @@ pub async fn router(state: &State) -> Router {
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<OrderServiceServer<order_service::Service>>().await;
         health.set_not_serving::<EventsServer<event_service::Service>>().await;
+        health.set_not_serving::<WorkerServiceServer<worker_service::Service>>().await;
     });
     let service = OrderServiceServer::new(order_service::Service::new(state.clone()))
         .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
     let events = EventsServer::new(event_service::Service::new(state.clone()));
-    let mut routes = Routes::new(service).add_service(events).add_service(health_service);
+    let workers = WorkerServiceServer::new(worker_service::Service::new(state.clone()))
+        .max_decoding_message_size(MAX_WORKER_MESSAGE_BYTES);
+    let mut routes =
+        Routes::new(service).add_service(events).add_service(workers).add_service(health_service);
     if state.config.reflection {
         routes = routes.add_service(v1).add_service(v1alpha);
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use domain::{ErrorCode, LeaseToken, OrderId, Outcome, Principal, Scope, WorkerName};
+use domain::{ErrorCode, JsonText, LeaseToken, OrderId, Outcome, Principal, Scope, WorkerName};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use proto::v1;
@@ -65,7 +65,7 @@ impl OrderService for Service {
         let principal = caller(request.extensions())?;
         contained(async {
             let id = proto::parse_order_id(&request.into_inner().order_id).map_err(invalid_field)?;
-            Ok(Response::new(self.order(&principal, Scope::OrdersRead, id).await?))
+            Ok(Response::new(self.order_with_outputs(&principal, id).await?))
         })
         .await
     }
@@ -117,7 +117,12 @@ impl Service {
         let class = (!request.error_class.is_empty()).then(|| request.error_class.clone());
         match request.status.as_str() {
             "processing" => self.start(principal, &request.worker_id, id, lease).await,
-            "completed" => self.report(principal, id, lease, Outcome::Completed).await,
+            "completed" => {
+                let result = request.result.as_deref().map(|result| proto::parse_json("result", result));
+                let result = result.transpose().map_err(invalid_field)?;
+                let outcome = result.map_or(Outcome::Completed, Outcome::CompletedWith);
+                self.report(principal, id, lease, outcome).await
+            }
             "failed" => {
                 let reason = reason("the worker reported a failure");
                 self.report(principal, id, lease, Outcome::Failed { reason, class }).await
@@ -175,6 +180,21 @@ impl Service {
         order.map(|order| self.to_message(Arc::unwrap_or_clone(order))).map_err(to_status)
     }
 
+    /// Reads an order with what its worker has produced.
+    async fn order_with_outputs(&self, principal: &Arc<Principal>, id: OrderId) -> Result<v1::Order, Status> {
+        let order = self.loader.load(principal, Scope::OrdersRead, id).await;
+        let order = order.and_then(|order| order.ok_or(Error::NotFound(id))).map_err(to_status)?;
+        let outputs = self.state.orders.outputs(&order).await.map_err(to_status)?;
+        let progress = self.state.feed.progress(&order);
+        let text = |json: Option<JsonText>| json.map(|json| json.as_str().to_owned());
+        Ok(v1::Order {
+            result: text(outputs.result),
+            checkpoint: text(outputs.checkpoint),
+            progress: progress.map(|progress| v1::OrderProgress::from(&*progress)),
+            ..self.to_message(Arc::unwrap_or_clone(order))
+        })
+    }
+
     fn to_message(&self, order: domain::Order) -> v1::Order {
         v1::Order::new(order, &self.state.orders.queue_snapshot())
     }
@@ -228,7 +248,7 @@ impl Service {
             None if self.state.config.tokenless_reports != Some(true) => return Err(token_required()),
             None => {
                 let wanted = match &outcome {
-                    Outcome::Completed => domain::Status::Completed,
+                    Outcome::Completed | Outcome::CompletedWith(_) => domain::Status::Completed,
                     Outcome::Failed { .. } => domain::Status::Failed,
                     Outcome::Retry { .. } | Outcome::Released => domain::Status::Pending,
                 };

@@ -26,7 +26,7 @@ pub fn status(kind: ErrorKind) -> Code {
         ErrorKind::Gone => Code::OutOfRange,
         ErrorKind::WrongMethod => Code::Unimplemented,
         ErrorKind::ReceiveTimeout => Code::DeadlineExceeded,
-        ErrorKind::Conflict => Code::FailedPrecondition,
+        ErrorKind::Conflict | ErrorKind::PreconditionFailed => Code::FailedPrecondition,
         ErrorKind::BodyTooLarge | ErrorKind::UriTooLong | ErrorKind::HeadTooLarge | ErrorKind::TooMany => {
             Code::ResourceExhausted
         }

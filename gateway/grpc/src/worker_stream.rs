@@ -210,8 +210,8 @@ impl Session {
     /// Lists the worker under the name that it states.
     fn listed(&mut self, hello: &v1::Hello) {
         let Some(name) = WorkerName::clean(&hello.worker_id) else { return };
-        let stated =
-            WorkerHello { version: hello.version.clone(), host: hello.host.clone(), slots: hello.slots };
+        let (version, host, slots) = (hello.version.clone(), hello.host.clone(), hello.slots);
+        let stated = WorkerHello { version, host, slots, kinds: Vec::new() };
         self.worker = self.state.workers.connected(&self.principal, name, stated).map(Arc::new);
     }
 
@@ -328,7 +328,12 @@ impl Session {
         self.running().insert(order.id, Running { token, since: Some(Instant::now()) });
         self.count_running();
         let traceparent = trace.map(|trace| trace.to_string());
-        v1::Attempt { order: Some(order.into()), lease_token: token.to_string(), traceparent }
+        v1::Attempt {
+            order: Some(order.into()),
+            lease_token: token.to_string(),
+            traceparent,
+            checkpoint: None,
+        }
     }
 
     /// Returns the code for entries that can be sent again at once, if the worker supports it.
@@ -412,7 +417,12 @@ impl Session {
             Error::Unavailable { .. } if self.repeats_entries => ErrorCode::TryAgain.to_string(),
             Error::Forbidden(_)
             | Error::Invalid(_)
+            | Error::Started { .. }
+            | Error::OrderChanged { .. }
+            | Error::NoteLimit(_)
+            | Error::MetadataChanged { .. }
             | Error::KeyReused
+            | Error::ReferenceTaken(_)
             | Error::RowCount(_)
             | Error::OrderRefused
             | Error::Unavailable { .. }

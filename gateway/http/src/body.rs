@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::buffer_limits::{Budget, ReadDeadline, Reservation};
 use super::chunked_buffer::ChunkedBuffer;
-use super::media::{is_json, without_bom};
+use super::media::{is_json, is_merge_patch, without_bom};
 use super::problem::Problem;
 use crate::Config;
 
@@ -35,6 +35,22 @@ pub async fn json(request: Request, limits: &Config, budget: &Arc<Budget>) -> Re
         return Err(Problem::new(
             ErrorCode::UnsupportedMediaType,
             "the body must be sent as `Content-Type: application/json`, in UTF-8",
+        ));
+    }
+    read(request, limits, limits.max_body_size, budget).await
+}
+
+/// Reads a required JSON merge patch.
+pub async fn merge_patch(
+    request: Request,
+    limits: &Config,
+    budget: &Arc<Budget>,
+) -> Result<Received, Problem> {
+    check_encoding(request.headers())?;
+    if !is_merge_patch(request.headers()) {
+        return Err(Problem::new(
+            ErrorCode::UnsupportedMediaType,
+            "the body must be sent as `Content-Type: application/merge-patch+json` or `application/json`, in UTF-8",
         ));
     }
     read(request, limits, limits.max_body_size, budget).await

@@ -122,6 +122,31 @@ impl Decoder {
         }
     }
 
+    /// Decodes an object of strings with any names; a null is `None`. Of a repeated name, both entries are returned.
+    pub fn strings(
+        &mut self,
+        at: impl fmt::Display,
+        value: &RawValue,
+    ) -> Option<Vec<(String, Option<String>)>> {
+        self.is("an object", &at, value)?;
+        let entries = match serde_json::Deserializer::from_str(value.get()).deserialize_map(Entries) {
+            Ok(entries) => entries,
+            Err(_) => return self.add(at, "has a field name that is not valid text"),
+        };
+        let mut strings = Vec::with_capacity(entries.len().min(MAX_ERRORS));
+        for (Name(name), value) in entries {
+            let text = match value.get() {
+                "null" => None,
+                _ => match self.text(format!("{at}/{}", pointer_part(&name)), value) {
+                    None => continue,
+                    text => text,
+                },
+            };
+            strings.push((name.into_owned(), text));
+        }
+        Some(strings)
+    }
+
     /// Decodes a whole number. As in JSON Schema, `2.0` and `2e0` are whole.
     pub fn whole(&mut self, at: impl fmt::Display, value: &RawValue) -> Option<i64> {
         self.is("a number", &at, value)?;

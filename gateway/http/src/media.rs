@@ -5,6 +5,8 @@ use http::header::CONTENT_TYPE;
 
 /// The media type of JSON, which is always in UTF-8.
 const JSON: &str = "application/json";
+/// The media type of a JSON merge patch.
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
 /// The labels of UTF-8 (WHATWG Encoding, section 4.2).
 ///
 /// JSON has no other encoding, so a body with another label is rejected and the label is not ignored.
@@ -14,6 +16,11 @@ const UTF8: [&str; 6] =
 /// Returns whether the body is JSON in UTF-8.
 pub fn is_json(headers: &HeaderMap) -> bool {
     is_of_type(headers, JSON)
+}
+
+/// Returns whether the body is a JSON merge patch (RFC 7396), which is also accepted as JSON.
+pub fn is_merge_patch(headers: &HeaderMap) -> bool {
+    is_json(headers) || is_of_type(headers, MERGE_PATCH)
 }
 
 /// Returns whether the body has this media type and no charset other than UTF-8.

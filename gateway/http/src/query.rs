@@ -20,11 +20,12 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Parses the query string. A parameter that is not `known` is an error.
+    /// Parses the query string. A parameter that is not `known` is an error. A known name that ends with a dot permits all
+    /// parameters that begin with it.
     pub fn new(query: Option<&'a str>, known: &[&str]) -> Self {
         let mut errors = Vec::new();
         let (pairs, unknown): (Vec<_>, Vec<_>) = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-            .partition(|(name, _)| known.contains(&name.as_ref()));
+            .partition(|(name, _)| known.iter().any(|known| is_named(name, known)));
         for (name, _) in unknown.into_iter().take(MAX_ERRORS) {
             let name: String = name.chars().take(MAX_NAME).collect();
             let detail = match known {
@@ -40,6 +41,12 @@ impl<'a> Query<'a> {
     pub fn pairs_without(&self, names: &[&str]) -> Vec<(String, String)> {
         let kept = self.pairs.iter().filter(|(key, _)| !names.contains(&key.as_ref()));
         kept.map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    }
+
+    /// Returns the rests of the names that begin with a prefix, and their values.
+    pub fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+        let named = self.pairs.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
+        named.map(|(rest, value)| (rest.to_owned(), value.to_string())).collect()
     }
 
     /// Returns all values of the parameter.
@@ -86,6 +93,10 @@ impl<'a> Query<'a> {
     }
 }
 
+fn is_named(name: &str, known: &str) -> bool {
+    name == known || (known.ends_with('.') && name.starts_with(known))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +121,16 @@ mod tests {
         };
         assert!(detail("=1", &[]).starts_with("a parameter without a name is not known here"));
         assert!(detail("after=1", &["after"]).starts_with("after is not an order id"));
+    }
+
+    #[test]
+    fn parameters_can_share_a_prefix() {
+        let mut query =
+            Query::new(Some("metadata.a=1&metadata.b.c=2&metadat=3&limit=4"), &["limit", "metadata."]);
+        let pairs = [("a", "1"), ("b.c", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(query.with_prefix("metadata."), pairs);
+        assert_eq!(query.one("limit").as_deref(), Some("4"));
+        assert!(query.finish().is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::order_view::StatusWord;
 use super::row_result::RowResult;
 use super::schema;
 use gateway_http::problem::{InputError, Problem};
-use gateway_service::Error;
+use gateway_service::{Error, ReferenceTaken};
 
 /// Description of the 503 of reads, for the reference.
 pub(super) const UNAVAILABLE: &str = "`overloaded`, `shutting_down`, or a code that begins with `database_`: nothing \
@@ -40,9 +40,10 @@ impl From<Error> for ApiError {
             problem = problem.retry_after(wait);
         }
         Self(match error {
-            Error::NotFound(id) | Error::Unreadable { id, .. } | Error::OutcomeUnknown(id) => {
-                problem.with("orderId", &id)
-            }
+            Error::NotFound(id)
+            | Error::NoteLimit(id)
+            | Error::Unreadable { id, .. }
+            | Error::OutcomeUnknown(id) => problem.with("orderId", &id),
             Error::Refused { id, refusal } => match refusal.status() {
                 Some(status) => problem.with("orderId", &id).with("orderStatus", &status),
                 None => problem.with("orderId", &id),
@@ -54,6 +55,12 @@ impl From<Error> for ApiError {
                     .map(|invalid| InputError::field(invalid.field.pointer(), invalid.message))
                     .collect(),
             ),
+            Error::ReferenceTaken(ReferenceTaken { order: Some(order), .. }) => {
+                problem.with("orderId", &order)
+            }
+            Error::Started { id, status } => problem.with("orderId", &id).with("orderStatus", &status),
+            Error::OrderChanged { id, sequence } => problem.with("orderId", &id).with("sequence", &sequence),
+            Error::MetadataChanged { id, version } => problem.with("orderId", &id).with("version", &version),
             Error::CursorExpired(oldest) => problem.with("oldest", &oldest),
             Error::Forbidden(_)
             | Error::EventLogDisabled
@@ -64,6 +71,7 @@ impl From<Error> for ApiError {
             | Error::Unavailable { .. }
             | Error::TooManyOpen { .. }
             | Error::KeyReused
+            | Error::ReferenceTaken(_)
             | Error::RowCount(_)
             | Error::OrderRefused
             | Error::Internal => problem,
@@ -109,6 +117,12 @@ pub(super) struct ProblemSchema {
     /// The oldest cursor of the event log, if the cursor of the request has expired.
     #[schema(required = false)]
     oldest: Option<String>,
+    /// The present version of the metadata, if that is the cause.
+    #[schema(required = false)]
+    version: Option<String>,
+    /// The present sequence of the order, if that is the cause.
+    #[schema(required = false)]
+    sequence: Option<u32>,
     /// One result for each row of a bulk create.
     #[schema(value_type = Vec<RowResult>, required = false)]
     results: Option<Vec<RowResult>>,

@@ -64,6 +64,9 @@ impl ToSchema for ErrorPolicyWord {
     }
 }
 
+const REFERENCE_TAKEN: &str = "reference_taken";
+const NOT_CREATED: &str = "not_created";
+
 /// Maximum size of the result of a row without its order and its errors, in bytes.
 const ROW_BYTES: usize = 128;
 
@@ -100,6 +103,7 @@ struct BulkView {
         (status = 207, description = "The valid rows were created, the others are invalid: only with `REJECT_FAILED_ROWS`.", body = BulkView),
         (status = 400, description = "`malformed_json`, `invalid_input`, `invalid_idempotency_key`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 408, description = "`body_timeout`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 409, description = "`reference_taken`: nothing was created, and `results` has one result for each row", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "`invalid_order`: nothing was created, and `results` has one result for each row; `invalid_row_count`; `idempotency_key_reused`", body = ProblemSchema, content_type = "application/problem+json"),
@@ -128,7 +132,7 @@ pub(super) async fn create(
     quota::charge_rest(&principal, read_rows.len())?;
     for row in read_rows {
         let (row, wrong) = match row {
-            Ok(draft) => (BulkRow::Draft(draft), Vec::new()),
+            Ok(draft) => (BulkRow::Draft(Box::new(draft)), Vec::new()),
             Err((bytes, wrong)) => (BulkRow::Unreadable(bytes.to_vec()), wrong),
         };
         rows.push(row);
@@ -229,7 +233,14 @@ fn answer(
 /// Returns the problem of a bulk create that created no row.
 fn not_created(results: &[RowResult]) -> Problem {
     let errors = results.iter().flat_map(RowResult::errors).collect();
-    Problem::input(ErrorCode::InvalidOrder, errors).with("results", &results)
+    let is_taken = |row: &RowResult| row.status == REFERENCE_TAKEN;
+    let only_taken = results.iter().all(|row| is_taken(row) || row.status == NOT_CREATED);
+    let code = if only_taken && results.iter().any(is_taken) {
+        ErrorCode::ReferenceTaken
+    } else {
+        ErrorCode::InvalidOrder
+    };
+    Problem::input(code, errors).with("results", &results)
 }
 
 fn write(body: &mut Vec<u8>, row: &RowResult) {
@@ -253,7 +264,12 @@ impl Left {
                 order: self.order(&order),
                 ..invalid(Vec::new())
             },
-            BulkRowOutcome::NotCreated => RowResult { status: "not_created", ..invalid(Vec::new()) },
+            BulkRowOutcome::ReferenceTaken(taken) => {
+                let error = InputError::field("/externalReference", taken.to_string());
+                let errors = self.errors(std::iter::once(error));
+                RowResult { status: REFERENCE_TAKEN, order_id: taken.order, ..invalid(errors) }
+            }
+            BulkRowOutcome::NotCreated => RowResult { status: NOT_CREATED, ..invalid(Vec::new()) },
             BulkRowOutcome::Unreadable => invalid(self.errors(errors.into_iter())),
             BulkRowOutcome::Failed => {
                 RowResult { status: "failed", ..invalid(self.errors(std::iter::once(defect()))) }

@@ -31,6 +31,7 @@ pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idem
         (status = 408, description = "`body_timeout`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 409, description = "`reference_taken`: the order in `orderId` has the external reference, which is unique for the tenant", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "`invalid_order`: the shape is right, but a value breaks a rule; `idempotency_key_reused`", body = ProblemSchema, content_type = "application/problem+json"),
         (status = 503, description = CREATE_UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
     )

@@ -8,9 +8,9 @@ use gateway_store::Listed;
 
 /// The first line.
 pub(super) const HEADER: &str = "id,createdAt,updatedAt,status,customer,externalReference,total,currency,item,lineItems,\
-    priority,attempt,failures,maxAttempts,processAfter,waitsFor,nextAttemptAt,worker,errorClass,reason,unreadable\r\n";
+    priority,attempt,failures,maxAttempts,processAfter,waitsFor,nextAttemptAt,worker,errorClass,reason,metadata,code,kind,unreadable\r\n";
 /// The number of columns between the id and the last one.
-const BETWEEN: usize = 19;
+const BETWEEN: usize = 22;
 /// Characters with which a spreadsheet begins a formula.
 const FORMULA: &[char] = &['=', '+', '-', '@'];
 
@@ -55,6 +55,8 @@ fn of_order(text: &mut Vec<u8>, order: &Order, snapshot: &QueueSnapshot) {
     text.push(b',');
     free(text, order.reason.as_deref());
     text.push(b',');
+    free(text, (!order.metadata.is_empty()).then(|| order.metadata.to_json()).as_deref());
+    let _ = write!(text, ",{},{},", order.code(), order.kind);
 }
 
 fn raw(text: &mut Vec<u8>, value: &str) {
@@ -110,6 +112,6 @@ mod tests {
         let columns = HEADER.trim_end().split(',').count();
         assert_eq!(text.split(',').count(), columns);
         assert_eq!(columns, BETWEEN + 2);
-        assert!(text.ends_with(",a,\r\n"), "{text}");
+        assert!(text.ends_with(",a,,K6M0AY2J,default,\r\n"), "{text}");
     }
 }

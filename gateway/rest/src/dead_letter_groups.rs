@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use domain::query::{FILTER_FIELDS, Filter, Sort};
+use domain::query::{Filter, Sort};
 use domain::{Currency, OrderId, Status, Timestamp};
 use gateway_store::{DeadLetterGroup, DeadLetterGroups};
 use serde::Serialize;
@@ -109,7 +109,7 @@ pub(super) async fn list(
 }
 
 fn read(query: Option<&str>, default_currency: Currency) -> Result<(Filter, u32), Problem> {
-    let known: Vec<&str> = ["limit"].into_iter().chain(FILTER_FIELDS).collect();
+    let known: Vec<&str> = ["limit"].into_iter().chain(filter::parameters()).collect();
     let mut query = Query::new(query, &known);
     let limit = list::limit(&mut query, DEFAULT_LIMIT);
     let filter = filter::from_query(&mut query, vec![Status::Failed], Sort::default(), default_currency);

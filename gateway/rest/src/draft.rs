@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use domain::{
-    DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, ErrorCode, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS, MAX_QUANTITY,
-    strings,
+    DEFAULT_MAX_ATTEMPTS, Draft, DraftLineItem, ErrorCode, MAX_KIND, MAX_LINE_ITEMS, MAX_MAX_ATTEMPTS,
+    MAX_QUANTITY, strings,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ const ORDER_FIELDS: &[&str] = &[
     "maxAttempts",
     "priority",
     "processAfter",
+    "kind",
+    "metadata",
 ];
 const LINE_ITEM_FIELDS: &[&str] = &["item", "quantity", "price"];
 
@@ -70,6 +72,11 @@ fn form(description: &str, own: Value, required: &[&str], example: Value) -> Ref
             "type": ["string", "null"], "format": "date-time", "pattern": schema::TIME, "example": "2026-01-31T12:00:00Z",
             "description": "Earliest start of processing (RFC 3339). Default: immediately.",
         },
+        "kind": {
+            "type": ["string", "null"], "pattern": schema::KIND, "maxLength": MAX_KIND, "example": "refund",
+            "description": "Kind: the word that routes the order to workers. Default: `default`.",
+        },
+        "metadata": super::metadata_schema::values(),
     });
     if let (Some(properties), Value::Object(own)) = (properties.as_object_mut(), own) {
         properties.extend(own);
@@ -116,7 +123,7 @@ impl PartialSchema for NewLineItemsOrder {
                     {"item": "Mouse", "quantity": 1, "price": 25}
                 ],
                 "currency": "EUR", "customer": "ann@example.com", "externalReference": "WEB-1001", "maxAttempts": 3,
-                "priority": "high", "processAfter": "2026-01-31T12:00:00Z"
+                "priority": "high", "processAfter": "2026-01-31T12:00:00Z", "metadata": {"channel": "web"}
             }),
         )
     }
@@ -203,7 +210,15 @@ fn draft(decoder: &mut Decoder, document: &RawValue) -> Option<Draft> {
         max_attempts: fields.get("maxAttempts").and_then(|(at, value)| decoder.whole(&at, value)),
         priority: fields.get("priority").and_then(|(at, value)| decoder.text(&at, value)),
         process_after: fields.get("processAfter").and_then(|(at, value)| decoder.text(&at, value)),
+        kind: fields.get("kind").and_then(|(at, value)| decoder.text(&at, value)),
+        metadata: fields.get("metadata").and_then(|(at, value)| metadata(decoder, &at, value)),
     })
+}
+
+/// A null value counts as absent, as a null field does.
+fn metadata(decoder: &mut Decoder, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<(String, String)>> {
+    let entries = decoder.strings(at, value)?.into_iter();
+    Some(entries.filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
 fn line_items(decoder: &mut Decoder, at: &Pointer<'_>, value: &RawValue) -> Option<Vec<DraftLineItem>> {

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{ErrorCode, OrderEvent, OrderId, Principal};
+use domain::{ErrorCode, OrderEvent, OrderId, Principal, Progress};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -18,9 +18,10 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
+use super::event_view::EventView;
 use super::long_poll::{self, Waiter};
 use super::order_path::OrderPath;
-use super::order_view::EventView;
+use super::order_view::ProgressView;
 use super::schema;
 use crate::RestState;
 use gateway_http::auth::{Caller, Credential};
@@ -29,7 +30,7 @@ use gateway_http::problem::Problem;
 use gateway_http::query::Query;
 use gateway_http::streams::{Client, StreamKind};
 use gateway_service::Error;
-use gateway_service::feed::WatchFrom;
+use gateway_service::feed::{WatchFrom, WatchItem};
 
 /// The kind of an open stream.
 const STREAM: StreamKind = StreamKind::new("events");
@@ -62,6 +63,7 @@ impl ToSchema for LastEventId {}
         ("id" = String, Path, format = Uuid, description = "The order's id."),
         ("after" = Option<i64>, Query, description = "Return only events with a higher sequence.", minimum = 0, maximum = 4294967295_i64),
         ("timeout" = Option<u32>, Query, description = "For lists: maximum wait in seconds if there is no event yet; a final order is not waited for. Default: 0, maximum: 55.", minimum = 0, maximum = 60),
+        ("progress" = Option<bool>, Query, description = "For streams: `true` also streams the progress of attempts, as events with the name `progress` and without `id:`. Default: `false`."),
         ("lastEventId" = inline(Option<LastEventId>), Query, description = "The same as `Last-Event-ID`, for clients that cannot set headers."),
         ("Last-Event-ID" = inline(Option<LastEventId>), Header, description = "Last sequence that the client received. It has precedence over `lastEventId`, and both over `after`."),
     ),
@@ -86,13 +88,21 @@ pub(super) async fn events(
     client: Client,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(query.as_deref(), &headers);
-    let mut query = Query::new(query.as_deref(), &["after", "timeout", last_event_id::PARAMETER]);
+    let mut query = Query::new(query.as_deref(), &["after", "timeout", "progress", last_event_id::PARAMETER]);
     let after = query.one("after").map(|text| {
         text.parse().unwrap_or_else(|_| {
             query.add("after", "must be a whole number, the sequence of an event");
             0
         })
     });
+    let with_progress = match query.one("progress").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            query.add("progress", "must be true or false");
+            false
+        }
+    };
     if resumed == Err(InvalidEventId::Parameter) {
         query.add(last_event_id::PARAMETER, "must be a whole number, the sequence of an event");
     }
@@ -101,7 +111,8 @@ pub(super) async fn events(
     let resumed = resumed.map_err(|error| Problem::new(ErrorCode::InvalidInput, error.to_string()))?;
     let after = resumed.or(after).unwrap_or(0);
     if wants_stream(&headers) {
-        return live(&state, &principal, client, id, after, message).await;
+        let progress = with_progress.then_some(progress_message as ProgressMessage);
+        return live(&state, &principal, client, id, after, Messages { event: message, progress }).await;
     }
     let mut events = state.orders.events(&principal, id, after).await?;
     if events.is_empty() && !longest.is_zero() {
@@ -113,22 +124,39 @@ pub(super) async fn events(
     Ok(([(header::VARY, "accept")], Json(events)).into_response())
 }
 
-/// Streams the events of an order. `message` builds what a client receives of an event.
+/// Builds what a client receives of an event.
+type EventMessage = fn(&OrderEvent) -> Event;
+/// Builds what a client receives of progress.
+type ProgressMessage = fn(&Progress) -> Event;
+
+/// What a client receives.
+#[derive(Clone, Copy)]
+pub(super) struct Messages {
+    pub(super) event: EventMessage,
+    /// `None` for clients without progress.
+    pub(super) progress: Option<ProgressMessage>,
+}
+
+/// Streams the events of an order.
 pub(super) async fn live(
     state: &RestState,
     principal: &Arc<Principal>,
     client: Client,
     id: OrderId,
     after: u32,
-    message: fn(&OrderEvent) -> Event,
+    messages: Messages,
 ) -> Result<Response, ApiError> {
     let order = state.orders.get(principal, id).await?;
     if order.status.is_final() && after >= order.version {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = state.feed.watch(principal, id, WatchFrom::After(after)).await?;
+    let (feed, after) = (&state.feed, WatchFrom::After(after));
+    let items = match messages.progress {
+        Some(_) => feed.watch_with_progress(principal, id, after).await?,
+        None => feed.watch(principal, id, after).await?.map(|event| event.map(WatchItem::Event)).boxed(),
+    };
     let open = state.context.streams.open(STREAM, client.0, Some(principal))?;
-    let body = sse(events, state.context.drain_signal(), message).map(move |event| {
+    let body = sse(items, state.context.drain_signal(), messages).map(move |event| {
         // The stream counts as open until the end of the response.
         let _open = &open;
         event
@@ -142,17 +170,28 @@ pub(super) async fn live(
 }
 
 fn sse(
-    events: BoxStream<'static, Result<Arc<OrderEvent>, Error>>,
+    items: BoxStream<'static, Result<WatchItem, Error>>,
     leave: impl Future<Output = ()> + Send + 'static,
-    message: fn(&OrderEvent) -> Event,
+    messages: Messages,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
     let start = Event::default().retry(RETRY);
-    let events = events.take_until(leave).map(move |event| match event {
-        Ok(event) => message(&event),
+    let events = items.take_until(leave).map(move |item| match item {
+        Ok(WatchItem::Event(event)) => (messages.event)(&event),
+        Ok(WatchItem::Progress(_, progress)) => match messages.progress {
+            Some(message) => message(&progress),
+            None => Event::default().comment("progress"),
+        },
         // The stream ends here; the client reconnects and resumes after its last event.
         Err(error) => Event::default().comment(error.code().as_str()),
     });
     stream::once(async { start }).chain(events).map(Ok)
+}
+
+/// Returns the message with progress. It has no id, so a client that reconnects continues after its last event.
+pub(super) fn progress_message(progress: &Progress) -> Event {
+    // A struct of strings and numbers can always be serialised.
+    let json = serde_json::to_string(&ProgressView::from(progress)).unwrap_or_default();
+    Event::default().event("progress").data(json)
 }
 
 fn message(event: &OrderEvent) -> Event {
@@ -206,7 +245,9 @@ mod tests {
         events: Vec<Result<Arc<OrderEvent>, Error>>,
         leave: impl Future<Output = ()> + Send + 'static,
     ) -> String {
-        let body = Sse::new(sse(stream::iter(events).boxed(), leave, message)).into_response().into_body();
+        let items = stream::iter(events).map(|event| event.map(WatchItem::Event)).boxed();
+        let messages = Messages { event: message, progress: None };
+        let body = Sse::new(sse(items, leave, messages)).into_response().into_body();
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
 

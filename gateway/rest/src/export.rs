@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use domain::Currency;
-use domain::query::{FILTER_FIELDS, Filter, Sort};
+use domain::query::{Filter, Sort};
 use domain::waiting::QueueSnapshot;
 use futures_util::stream;
 use gateway_store::Listed;
@@ -148,7 +148,7 @@ async fn next(
 }
 
 fn read(query: Option<&str>, default_currency: Currency) -> Result<(Format, Filter), Problem> {
-    let known: Vec<&str> = ["format", STATUS].into_iter().chain(FILTER_FIELDS).collect();
+    let known: Vec<&str> = ["format", STATUS].into_iter().chain(filter::parameters()).collect();
     let mut query = Query::new(query, &known);
     let format = match query.one("format").as_deref() {
         None | Some("csv") => Format::Csv,

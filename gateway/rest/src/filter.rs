@@ -2,11 +2,12 @@
 
 use domain::query::{FILTER_FIELDS, Filter, RawFilter, Sort};
 use domain::waiting::WaitsFor;
-use domain::{Currency, Status, Timestamp};
+use domain::{Currency, MAX_METADATA_CONDITIONS, MAX_METADATA_VALUE, Status, Timestamp};
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::metadata_schema::{KEY, VALUE};
 use super::schema::{self, CurrencyCode, DecimalText};
 use gateway_http::json::{Decoder, Object, Pointer};
 use gateway_http::query::Query;
@@ -17,7 +18,7 @@ use gateway_http::query::Query;
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "for the documentation; read field by field")]
 pub(super) struct FilterParams {
-    /// Order id or at least 8 hexadecimal digits of its beginning, or prefix of the external reference or of the
+    /// Order id or at least 8 hexadecimal digits of its beginning, code of an order, or prefix of the external reference or of the
     /// customer, case-insensitive.
     #[schema(min_length = 1, max_length = 200)]
     #[param(min_length = 1, max_length = 200)]
@@ -52,6 +53,10 @@ pub(super) struct FilterParams {
     #[schema(schema_with = reason)]
     #[param(inline, value_type = Option<ReasonPatternText>)]
     reason: Option<String>,
+    /// Kind, exact match.
+    #[schema(min_length = 1, max_length = 32)]
+    #[param(min_length = 1, max_length = 32)]
+    kind: Option<String>,
     /// What a pending order waits for. Orders in other statuses do not match.
     #[schema(schema_with = waits_for)]
     #[param(inline, value_type = Option<WaitsForWord>)]
@@ -80,6 +85,34 @@ pub(super) struct FilterParams {
     #[schema(format = DateTime)]
     #[param(format = DateTime)]
     created_before: Option<String>,
+    /// Values of the metadata, exact match: `metadata.KEY=VALUE` in a query string, up to 10 keys. An object in a body.
+    #[schema(schema_with = metadata)]
+    #[param(style = Form, explode, inline, value_type = Option<MetadataParams>)]
+    metadata: Option<String>,
+}
+
+/// The schema of the parameters of metadata, for the documentation. Each property is a parameter.
+struct MetadataParams;
+
+impl PartialSchema for MetadataParams {
+    fn schema() -> RefOr<Schema> {
+        schema::of(serde_json::json!({
+            "type": "object", "maxProperties": MAX_METADATA_CONDITIONS, "example": {"metadata.channel": "web"},
+            "propertyNames": {"type": "string", "pattern": format!("^metadata\\.{KEY}$")},
+            "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": VALUE},
+        }))
+    }
+}
+
+impl ToSchema for MetadataParams {}
+
+fn metadata() -> RefOr<Schema> {
+    schema::of(serde_json::json!({
+        "type": ["object", "null"], "maxProperties": MAX_METADATA_CONDITIONS, "example": {"channel": "web"},
+        "propertyNames": {"type": "string", "pattern": format!("^{KEY}$")},
+        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": VALUE},
+        "description": "Values of the metadata, exact match.",
+    }))
 }
 
 /// The schema of a pattern of reasons, for the documentation.
@@ -162,6 +195,8 @@ impl ToSchema for CancelFilter {
     }
 }
 
+/// The beginning of the parameters of metadata; the key follows.
+const METADATA: &str = "metadata.";
 /// The statuses in a filter of orders to cancel.
 const STATUS: &str = "status";
 /// The fields of a filter of orders to cancel.
@@ -175,11 +210,17 @@ const CANCEL_FIELDS: [&str; FILTER_FIELDS.len() + 1] = {
     fields
 };
 
+/// Returns the names of the parameters of a filter. One that ends with a dot is the beginning of names.
+pub(super) fn parameters() -> impl Iterator<Item = &'static str> {
+    FILTER_FIELDS.into_iter().map(|name| if name == "metadata" { METADATA } else { name })
+}
+
 /// The source of the fields of a filter.
 trait Source {
     fn text(&mut self, name: &'static str) -> Option<String>;
     fn amount(&mut self, name: &'static str) -> Option<String>;
     fn time(&mut self, name: &'static str) -> Option<Timestamp>;
+    fn metadata(&mut self) -> Vec<(String, String)>;
     fn add(&mut self, name: &'static str, message: String);
 }
 
@@ -239,6 +280,7 @@ fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_cur
         error_class: source.text("errorClass"),
         worker: source.text("worker"),
         reason: source.text("reason"),
+        kind: source.text("kind"),
         waits_for: source.text("waitsFor"),
         item_contains: source.text("itemContains"),
         currency: source.text("currency"),
@@ -246,6 +288,7 @@ fn read(source: &mut impl Source, statuses: Vec<Status>, sort: Sort, default_cur
         total_to: source.amount("totalTo"),
         created_from: source.time("createdFrom"),
         created_before: source.time("createdBefore"),
+        metadata: source.metadata(),
     };
     raw_filter.check(sort, default_currency).unwrap_or_else(|problems| {
         problems.into_iter().for_each(|problem| source.add(problem.name, problem.message));
@@ -275,6 +318,10 @@ impl Source for Query<'_> {
         }
     }
 
+    fn metadata(&mut self) -> Vec<(String, String)> {
+        self.with_prefix(METADATA)
+    }
+
     fn add(&mut self, name: &'static str, message: String) {
         Self::add(self, name, message);
     }
@@ -298,6 +345,12 @@ impl Source for Body<'_> {
 
     fn time(&mut self, name: &'static str) -> Option<Timestamp> {
         self.fields.get(name).and_then(|(at, value)| self.decoder.parsed(&at, value))
+    }
+
+    fn metadata(&mut self) -> Vec<(String, String)> {
+        let found = self.fields.get("metadata").and_then(|(at, value)| self.decoder.strings(&at, value));
+        let entries = found.unwrap_or_default().into_iter();
+        entries.filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     fn add(&mut self, name: &'static str, message: String) {

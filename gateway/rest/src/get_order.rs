@@ -1,6 +1,7 @@
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use domain::OrderId;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use domain::{ErrorCode, OrderId};
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::long_poll::{self, Waiter};
@@ -40,7 +41,38 @@ pub(super) async fn get(
     let wait = Wait::read(query.as_deref())?;
     let waiter = Waiter { principal: &principal, credential, client };
     let order = order(&state, waiter, id, wait).await?;
-    Ok(Json(OrderView::new(&order, &state.orders.queue_snapshot())))
+    Ok(Json(view(&state, &order).await?))
+}
+
+/// Returns the newest order with an external reference, compared byte by byte. A list with the filter
+/// `externalReference` returns all of them.
+#[utoipa::path(
+    get, path = "/orders/by-reference/{reference}", tag = "orders", operation_id = "getOrderByReference",
+    params(("reference" = String, Path, description = "External reference, percent-encoded.", min_length = 1, max_length = 200)),
+    responses(
+        (status = 200, description = "The current order.", body = OrderView),
+        (status = 404, description = "`order_not_found`: no order has this reference", body = ProblemSchema, content_type = "application/problem+json"),
+        (status = 503, description = UNAVAILABLE, body = ProblemSchema, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn by_reference(
+    State(state): State<RestState>,
+    Caller(principal): Caller,
+    reference: Result<Path<String>, PathRejection>,
+) -> Result<Json<OrderView>, ApiError> {
+    let unknown = || Problem::new(ErrorCode::OrderNotFound, "there is no order with this reference");
+    // A path that is not UTF-8 is no reference.
+    let Path(reference) = reference.map_err(|_| unknown())?;
+    let order = state.orders.by_reference(&principal, &reference).await?.ok_or_else(unknown)?;
+    Ok(Json(view(&state, &order).await?))
+}
+
+/// Returns the view of an order with what its worker has produced.
+async fn view(state: &RestState, order: &domain::Order) -> Result<OrderView, ApiError> {
+    let outputs = state.orders.outputs(order).await?;
+    let progress = state.feed.progress(order);
+    let view = OrderView::new(order, &state.orders.queue_snapshot());
+    Ok(view.with_outputs(outputs, progress.as_deref()))
 }
 
 async fn order(

@@ -19,6 +19,7 @@ mod dead_letter_groups;
 mod dead_letters;
 mod draft;
 mod event_log;
+mod event_view;
 mod events;
 mod export;
 mod filter;
@@ -26,10 +27,14 @@ mod get_order;
 mod list;
 mod list_item;
 mod long_poll;
+mod metadata;
+mod metadata_schema;
+mod notes;
 mod order_path;
 mod order_view;
 mod page;
 mod queue;
+mod replace_order;
 mod row_result;
 pub mod schema;
 mod state;
@@ -77,10 +82,14 @@ pub fn routes(longest: Duration) -> OpenApiRouter<RestState> {
     let bounded = OpenApiRouter::new().routes(routes!(create_order::create));
     let others = OpenApiRouter::new()
         .routes(routes!(list::list))
+        .routes(routes!(get_order::by_reference))
         .routes(routes!(export::export))
         .routes(routes!(commands::cancel))
         .routes(routes!(cancel_orders::cancel))
         .routes(routes!(commands::redrive))
+        .routes(routes!(metadata::get, metadata::update))
+        .routes(routes!(replace_order::replace))
+        .routes(routes!(notes::list, notes::add))
         .routes(routes!(list::dead_letters))
         .routes(routes!(dead_letters::redrive))
         .routes(routes!(dead_letter_groups::list))

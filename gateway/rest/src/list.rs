@@ -13,7 +13,7 @@ use super::list_item::{self, ListedOrder};
 use super::order_view::StatusWord;
 use super::schema;
 use crate::RestState;
-use domain::query::{FILTER_FIELDS, Position, Sort};
+use domain::query::{Position, Sort};
 use gateway_http::auth::Caller;
 use gateway_http::problem::Problem;
 use gateway_http::query::Query;
@@ -88,7 +88,7 @@ impl ListRequest {
     /// Parses a query string. `only` is the fixed status of a list that cannot be filtered by status.
     fn read(query: Option<&str>, only: Option<Status>, default_currency: Currency) -> Result<Self, Problem> {
         let status = if only.is_some() { None } else { Some(STATUS) };
-        let known: Vec<&str> = PAGE.into_iter().chain(FILTER_FIELDS).chain(status).collect();
+        let known: Vec<&str> = PAGE.into_iter().chain(filter::parameters()).chain(status).collect();
         let mut query = Query::new(query, &known);
         let pairs = query.pairs_without(&["after", "before"]);
         let limit = limit(&mut query, DEFAULT_LIMIT);

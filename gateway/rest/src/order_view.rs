@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use domain::waiting::QueueSnapshot;
 use domain::{
-    LineItem, Money, Order, OrderEvent, OrderId, Priority, Status, Timestamp, TraceContext, WorkerName,
+    JsonText, Kind, LineItem, Metadata, Money, Order, OrderCode, OrderId, Priority, Progress, Status,
+    Timestamp, TraceContext, WorkerName,
 };
+use gateway_store::Outputs;
 use http::{HeaderValue, header};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::metadata_schema::MetadataView;
 use super::schema::{self, CurrencyCode, PriorityWord};
 
 /// An order. `item`, `quantity` and `price` are those of its first line item, the only one of an order created in
@@ -29,6 +31,9 @@ pub(super) struct OrderView {
     /// The same as `id`.
     #[schema(value_type = String, format = Uuid, example = "01890a5d-ac96-774b-bcce-b302099a8057")]
     order_id: OrderId,
+    /// Short form of the id for people. Two orders can have the same code; `search` finds them.
+    #[schema(value_type = String, example = "K6M0AY2J", min_length = 8, max_length = 8)]
+    code: OrderCode,
     /// Item of the first line item.
     #[schema(example = "Laptop")]
     item: String,
@@ -72,6 +77,9 @@ pub(super) struct OrderView {
     /// Earliest start of processing; null if it is not scheduled.
     #[schema(required, value_type = Option<String>, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     process_after: Option<Timestamp>,
+    /// Kind: the word that routes the order to workers.
+    #[schema(value_type = String, example = "default")]
+    kind: Kind,
     /// What it waits for.
     #[schema(required, schema_with = schema::waits_for)]
     waits_for: Option<&'static str>,
@@ -91,13 +99,78 @@ pub(super) struct OrderView {
     /// Request that created the order, as a W3C `traceparent`; null if its trace is not recorded.
     #[schema(required, value_type = Option<String>, example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
     traceparent: Option<TraceContext>,
+    /// Order that this one has replaced.
+    #[schema(required, value_type = Option<String>, format = Uuid)]
+    replaces: Option<OrderId>,
+    /// Order that has replaced this one.
+    #[schema(required, value_type = Option<String>, format = Uuid)]
+    replaced_by: Option<OrderId>,
+    /// Metadata, which the client can change at any time.
+    #[schema(value_type = MetadataView)]
+    metadata: Metadata,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     created_at: Timestamp,
     /// Time of the last status change.
     #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
     updated_at: Timestamp,
+    /// Result with which a worker has completed the order: any JSON, at most 64 KiB. Only in the response with one order,
+    /// and absent without one.
+    #[schema(required = false, value_type = AnyJson)]
+    result: Option<JsonText>,
+    /// Latest checkpoint of the order: any JSON, at most 64 KiB. Only in the response with one order, absent without one,
+    /// and removed by the result.
+    #[schema(required = false, value_type = AnyJson)]
+    checkpoint: Option<JsonText>,
+    /// Latest progress of the running attempt. Only in the response with one order, and absent without one.
+    #[schema(required = false, value_type = ProgressView)]
+    progress: Option<ProgressView>,
 }
+
+/// The progress of a running attempt. It is not stored.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderProgress)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProgressView {
+    /// Number of the attempt.
+    #[schema(value_type = i64, example = 1, minimum = 1)]
+    attempt: u32,
+    /// Done part of the work.
+    #[schema(required, value_type = Option<i32>, example = 40, minimum = 0, maximum = 100)]
+    percent: Option<u8>,
+    /// What the worker does, at most 200 characters.
+    #[schema(required, example = "packing")]
+    note: Option<String>,
+    /// Time of the report.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    reported_at: Timestamp,
+}
+
+impl From<&Progress> for ProgressView {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            attempt: progress.attempt,
+            percent: progress.percent,
+            note: progress.note.clone(),
+            reported_at: progress.reported_at,
+        }
+    }
+}
+
+/// Any JSON, for the documentation.
+struct AnyJson;
+
+impl PartialSchema for AnyJson {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("Any JSON."))
+            .examples([serde_json::json!({"parcel": "1Z999"})])
+            .into()
+    }
+}
+
+impl ToSchema for AnyJson {}
 
 /// Line item of an order.
 #[derive(Debug, ToSchema)]
@@ -123,6 +196,9 @@ impl OrderView {
         Self {
             order_id: order.id,
             id: order.id,
+            code: order.code(),
+            replaces: order.replaces,
+            replaced_by: order.replaced_by,
             item: first.map(|line| line.item.clone()).unwrap_or_default(),
             quantity: first.map_or(0, |line| line.quantity),
             price: first.map_or(Money::zero(order.total.currency()), |line| line.price).into(),
@@ -138,15 +214,27 @@ impl OrderView {
             max_attempts: order.max_attempts,
             priority: order.priority,
             process_after: order.process_after,
+            kind: order.kind.clone(),
             waits_for: waiting.map(|waiting| waiting.waits_for.as_str()),
             next_attempt_at: waiting.and_then(|waiting| waiting.next_attempt_at),
             reason: order.reason.clone(),
             error_class: order.error_class.clone(),
             worker: order.worker.clone(),
             traceparent: order.trace,
+            metadata: order.metadata.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
+            result: None,
+            checkpoint: None,
+            progress: None,
         }
+    }
+
+    /// Adds what the worker of the order has produced.
+    #[must_use]
+    pub(super) fn with_outputs(self, outputs: Outputs, progress: Option<&Progress>) -> Self {
+        let Outputs { result, checkpoint } = outputs;
+        Self { result, checkpoint, progress: progress.map(ProgressView::from), ..self }
     }
 
     /// Builds the view of an order at its creation. A repeated create therefore returns the same bytes.
@@ -179,6 +267,7 @@ impl OrderView {
         let mut text = JsonBuffer(Vec::with_capacity(1_024));
         text.value(r#"{"id":"#, &self.id);
         text.value(r#","orderId":"#, &self.order_id);
+        text.value(r#","code":"#, &self.code);
         text.value(r#","item":"#, &self.item);
         text.value(r#","quantity":"#, &self.quantity);
         text.amount(r#","price":"#, &self.price);
@@ -201,14 +290,27 @@ impl OrderView {
         text.value(r#","maxAttempts":"#, &self.max_attempts);
         text.value(r#","priority":"#, &self.priority);
         text.value(r#","processAfter":"#, &self.process_after);
+        text.value(r#","kind":"#, &self.kind);
         text.value(r#","waitsFor":"#, &self.waits_for);
         text.value(r#","nextAttemptAt":"#, &self.next_attempt_at);
         text.value(r#","reason":"#, &self.reason);
         text.value(r#","errorClass":"#, &self.error_class);
         text.value(r#","worker":"#, &self.worker);
         text.value(r#","traceparent":"#, &self.traceparent);
+        text.value(r#","replaces":"#, &self.replaces);
+        text.value(r#","replacedBy":"#, &self.replaced_by);
+        text.value(r#","metadata":"#, &self.metadata);
         text.value(r#","createdAt":"#, &self.created_at);
         text.value(r#","updatedAt":"#, &self.updated_at);
+        for (name, json) in [(r#","result":"#, &self.result), (r#","checkpoint":"#, &self.checkpoint)] {
+            if let Some(json) = json {
+                text.plain(name);
+                text.plain(json.as_str());
+            }
+        }
+        if let Some(progress) = &self.progress {
+            text.value(r#","progress":"#, progress);
+        }
         text.plain("}");
         text.0
     }
@@ -302,7 +404,7 @@ impl ToSchema for StatusWord {
     }
 }
 
-fn status_schema(description: &str) -> ObjectBuilder {
+pub(super) fn status_schema(description: &str) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
         .description(Some(description))
@@ -310,78 +412,16 @@ fn status_schema(description: &str) -> ObjectBuilder {
         .examples([serde_json::json!("pending")])
 }
 
-/// An event, in the same JSON format as in all other outputs.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(super) struct EventView(Arc<OrderEvent>);
-
-impl From<Arc<OrderEvent>> for EventView {
-    fn from(event: Arc<OrderEvent>) -> Self {
-        Self(event)
-    }
-}
-
-impl PartialSchema for EventView {
-    fn schema() -> RefOr<Schema> {
-        let text = |description: &str, format: Option<KnownFormat>| {
-            ObjectBuilder::new()
-                .schema_type(SchemaType::Type(Type::String))
-                .format(format.map(SchemaFormat::KnownFormat))
-                .description(Some(description))
-        };
-        let whole = |description: &str, minimum: u32| {
-            ObjectBuilder::new()
-                .schema_type(SchemaType::Type(Type::Integer))
-                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
-                .minimum(Some(minimum))
-                .description(Some(description))
-        };
-        let or_null = || SchemaType::Array(vec![Type::String, Type::Null]);
-        let words = Status::ALL.map(|status| Some(status.as_str())).into_iter().chain([None]);
-        let properties = [
-            ("orderId", text("The order that changed.", Some(KnownFormat::Uuid))),
-            ("sequence", whole("Sequence within the order: 1, 2, 3, without gaps.", 1)),
-            ("status", status_schema("New status.")),
-            (
-                "previousStatus",
-                text("Previous status; null for the first event.", None)
-                    .schema_type(or_null())
-                    .enum_values(Some(words)),
-            ),
-            ("attempt", whole("Number of the attempt; 0 before the first.", 0)),
-            ("reason", text("Reason, at most 500 characters.", None).schema_type(or_null())),
-            (
-                "errorClass",
-                text("Error class; null if the event is not a failure.", None).schema_type(or_null()),
-            ),
-            (
-                "worker",
-                text("Worker that started the attempt; null for events that are no start.", None)
-                    .schema_type(or_null()),
-            ),
-            ("occurredAt", text("Time of the change.", Some(KnownFormat::DateTime))),
-        ];
-        let mut object = ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::Object))
-            .description(Some("A status change of an order."));
-        for (name, schema) in properties {
-            object = object.property(name, schema).required(name);
-        }
-        object.into()
-    }
-}
-
-impl ToSchema for EventView {
-    fn name() -> Cow<'static, str> {
-        "OrderEvent".into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use domain::{Content, Currency};
 
+    use std::sync::Arc;
+
+    use domain::OrderEvent;
+
     use super::*;
+    use crate::event_view::EventView;
 
     fn order() -> Order {
         let dollars = |minor| Money::from_minor(minor, Currency::USD);
@@ -411,12 +451,13 @@ mod tests {
             concat!(
                 r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","#,
                 r#""orderId":"01890a5d-ac96-774b-bcce-b302099a8057","#,
+                r#""code":"K6M0AY2J","#,
                 r#""item":"Laptop","quantity":2,"price":1299.99,"#,
                 r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99,"total":2599.98},"#,
                 r#"{"item":"Mouse","quantity":1,"price":5.00,"total":5.00}],"#,
                 r#""total":2604.98,"currency":"USD","customer":"Ann","externalReference":null,"#,
-                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"waitsFor":"worker","nextAttemptAt":null,"reason":null,"errorClass":null,"#,
-                r#""worker":null,"traceparent":null,"createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
+                r#""status":"pending","sequence":1,"attempt":0,"failures":0,"maxAttempts":5,"priority":"normal","processAfter":null,"kind":"default","waitsFor":"worker","nextAttemptAt":null,"reason":null,"errorClass":null,"#,
+                r#""worker":null,"traceparent":null,"replaces":null,"replacedBy":null,"metadata":{},"createdAt":"2023-11-14T22:13:20.000000Z","updatedAt":"2023-11-14T22:13:20.000000Z"}"#,
             )
         );
     }
@@ -445,6 +486,8 @@ mod tests {
     /// The documented names must equal the serialised ones.
     #[test]
     fn schemas_describe_the_serialised_fields() {
+        /// Members that are absent without a value.
+        const OPTIONAL: [&str; 3] = ["checkpoint", "progress", "result"];
         fn names(schema: RefOr<Schema>) -> Vec<String> {
             let schema = serde_json::to_value(schema).unwrap();
             let mut names: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
@@ -456,7 +499,8 @@ mod tests {
                 .collect();
             names.sort();
             required.sort();
-            assert_eq!(names, required, "everything is always sent");
+            names.retain(|name| !OPTIONAL.contains(&name.as_str()));
+            assert_eq!(names, required, "everything else is always sent");
             names
         }
         fn keys(value: impl Serialize) -> Vec<String> {
@@ -476,5 +520,18 @@ mod tests {
         };
         assert_eq!(names(EventView::schema()), keys(EventView::from(Arc::new(event))));
         assert_eq!(names(OrderView::schema()), keys(view(&order())));
+        let json = |text| JsonText::parse(text).ok();
+        let progress = Progress {
+            order_id: order().id,
+            tenant_id: domain::TenantId::default(),
+            attempt: 1,
+            percent: Some(5),
+            note: None,
+            reported_at: Timestamp::from_micros(0),
+        };
+        assert_eq!(names(ProgressView::schema()), keys(ProgressView::from(&progress)));
+        let outputs = Outputs { result: json("[1.10]"), checkpoint: json("{}") };
+        let whole = String::from_utf8(view(&order()).with_outputs(outputs, Some(&progress)).json()).unwrap();
+        assert!(whole.contains(r#","result":[1.10],"checkpoint":{},"progress":{"attempt":1,"#), "{whole}");
     }
 }

@@ -16,7 +16,7 @@ struct RowStatus;
 impl PartialSchema for RowStatus {
     fn schema() -> RefOr<Schema> {
         schema::of(
-            serde_json::json!({"type": "string", "enum": ["created", "invalid", "not_created", "failed"]}),
+            serde_json::json!({"type": "string", "enum": ["created", "invalid", "reference_taken", "not_created", "failed"]}),
         )
     }
 }
@@ -31,11 +31,12 @@ pub(super) struct RowResult {
     /// Index of the row, from 0.
     #[schema(example = 0)]
     pub(super) index: usize,
-    /// `created`; `invalid`: see `errors`; `not_created`: the row is valid but another row is not; `failed`:
-    /// internal error of the gateway.
+    /// `created`; `invalid`: see `errors`; `reference_taken`: the order in `orderId` has the external reference, which
+    /// is unique for the tenant; `not_created`: the row is valid but another row is not; `failed`: internal error of the
+    /// gateway.
     #[schema(value_type = RowStatus)]
     pub(super) status: &'static str,
-    /// Id of the created order.
+    /// Id of the created order, or of the one that has the reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = Uuid, required = false)]
     pub(super) order_id: Option<OrderId>,

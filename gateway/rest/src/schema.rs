@@ -50,6 +50,9 @@ impl ToSchema for CurrencyCode {
     }
 }
 
+/// Pattern of a kind.
+pub(super) const KIND: &str = "^[a-z0-9][a-z0-9_-]{0,31}$";
+
 /// The schema of a priority.
 pub(super) struct PriorityWord;
 

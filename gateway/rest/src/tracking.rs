@@ -10,14 +10,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::Event;
-use domain::{ErrorCode, Order, OrderEvent, OrderId, Timestamp};
+use domain::{ErrorCode, Note, Order, OrderCode, OrderEvent, OrderId, Progress, Timestamp};
 use http::header::AUTHORIZATION;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, ProblemSchema, UNAVAILABLE};
 use super::commands::request_id;
-use super::events::{LastEventId, live, numbered};
+use super::events::{LastEventId, Messages, live, numbered};
 use super::order_path::OrderPath;
 use super::order_view::{Amount, StatusWord};
 use super::schema::CurrencyCode;
@@ -71,6 +71,9 @@ impl From<TrackingLink> for LinkView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TrackedOrder {
+    /// Short form of the order's id.
+    #[schema(value_type = String, example = "K6M0AY2J", min_length = 8, max_length = 8)]
+    code: OrderCode,
     /// Status.
     status: StatusWord,
     /// Sequence of the latest event.
@@ -93,6 +96,24 @@ pub(super) struct TrackedOrder {
     /// All line items, 1 to 200.
     #[schema(min_items = 1, max_items = 200)]
     line_items: Vec<TrackedLineItem>,
+    /// Public notes, oldest first, at most 100.
+    #[schema(max_items = 100)]
+    notes: Vec<TrackedNote>,
+}
+
+/// Public note of a tracked order.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TrackedNote {
+    /// Content.
+    #[schema(example = "in box 7")]
+    text: String,
+    /// Milestone that the order has reached; null without one.
+    #[schema(required, example = "packed")]
+    milestone: Option<String>,
+    /// Time of creation.
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000000Z")]
+    created_at: Timestamp,
 }
 
 /// Line item of a tracked order.
@@ -118,13 +139,19 @@ struct TrackedEvent {
 }
 
 impl TrackedOrder {
-    fn new(order: Order) -> Self {
+    fn new(order: Order, notes: Vec<Note>) -> Self {
+        let notes = notes.into_iter().filter(|note| note.content.is_public).map(|note| TrackedNote {
+            text: note.content.text,
+            milestone: note.content.milestone,
+            created_at: note.created_at,
+        });
         let line = |line: domain::LineItem| TrackedLineItem {
             item: line.item,
             quantity: line.quantity,
             price: line.price.into(),
         };
         Self {
+            code: order.code(),
             status: StatusWord(order.status),
             sequence: order.version,
             created_at: order.created_at,
@@ -133,8 +160,24 @@ impl TrackedOrder {
             total: order.total.into(),
             external_reference: order.content.external_reference,
             line_items: order.content.line_items.into_iter().map(line).collect(),
+            notes: notes.collect(),
         }
     }
+}
+
+/// What a customer receives: no reason, and of the progress only the percentage.
+const MESSAGES: Messages = Messages { event: message, progress: Some(progress_message) };
+
+fn progress_message(progress: &Progress) -> Event {
+    // A number can always be serialised.
+    let json = serde_json::to_string(&TrackedProgress { percent: progress.percent }).unwrap_or_default();
+    Event::default().event("progress").data(json)
+}
+
+/// The progress of a running attempt, as a customer sees it.
+#[derive(Serialize)]
+struct TrackedProgress {
+    percent: Option<u8>,
 }
 
 fn message(event: &OrderEvent) -> Event {
@@ -232,11 +275,13 @@ pub(super) async fn order(
     headers: HeaderMap,
     client: Client,
 ) -> Result<Json<TrackedOrder>, ApiError> {
-    let order = match visit(&state, id, &headers, client).await? {
-        Some(visit) => state.orders.get(&visit.principal, id).await?,
-        None => state.orders.get(&*state.context.auth.authenticate(None, client.0).await?, id).await?,
+    let principal = match visit(&state, id, &headers, client).await? {
+        Some(visit) => visit.principal.clone(),
+        None => state.context.auth.authenticate(None, client.0).await?,
     };
-    Ok(Json(TrackedOrder::new(order)))
+    let order = state.orders.get(&principal, id).await?;
+    let notes = state.orders.notes(&principal, id).await?;
+    Ok(Json(TrackedOrder::new(order, notes)))
 }
 
 /// Streams what a customer sees of the events of an order, as server-sent events: `sequence`, `status` and `occurredAt`.
@@ -270,9 +315,9 @@ pub(super) async fn events(
     let after = after.unwrap_or(0);
     let Some(visit) = visit else {
         let anonymous = state.context.auth.authenticate(None, client.0).await?;
-        return live(&state, &anonymous, client, id, after, message).await;
+        return live(&state, &anonymous, client, id, after, MESSAGES).await;
     };
-    let response = live(&state, &visit.principal, client, id, after, message).await?;
+    let response = live(&state, &visit.principal, client, id, after, MESSAGES).await?;
     if response.status() != StatusCode::OK {
         return Ok(response);
     }

@@ -43,6 +43,10 @@ pub(super) struct WorkerView {
     /// Attempts that it runs at the same time; null if it has not stated that.
     #[schema(required)]
     slots: Option<u32>,
+    /// Kinds of orders that it takes; `*` is every kind. Empty for a worker of the stream `Work`, which takes orders without a
+    /// kind.
+    #[schema(example = json!(["default"]))]
+    kinds: Vec<String>,
     /// Attempts that it runs.
     in_flight: u32,
     /// Orders that it completed in the last minute.
@@ -67,6 +71,7 @@ impl From<Worker> for WorkerView {
             connected_at: worker.connected_at,
             last_seen_at: worker.last_seen_at,
             slots: Some(worker.stated.slots).filter(|slots| *slots > 0),
+            kinds: worker.stated.kinds,
             in_flight: worker.in_flight,
             completed_per_minute: worker.completed,
             failed_per_minute: worker.failed,

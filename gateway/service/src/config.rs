@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use domain::Currency;
 use domain::transition::Rules;
+use domain::{Currency, LeasePrefix};
 
 use gateway_store::{LogRetention, Retention};
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub default_currency: Currency,
     /// Lease and retry rules.
     pub rules: Rules,
+    /// The prefix of the lease tokens that this gateway draws.
+    pub lease_prefix: Option<LeasePrefix>,
     /// Maximum time of a job in the queue before its order is pushed again.
     pub visibility_timeout: Duration,
     /// Maximum number of jobs in the queue; further orders wait in the database.
@@ -40,7 +42,7 @@ pub struct Config {
     pub batch_size: usize,
     /// Maximum number of requests that wait for a transaction; further ones are rejected as overloaded.
     pub batch_backlog: usize,
-    /// Number of concurrent transactions of one kind.
+    /// Maximum number of concurrent transactions of one kind.
     pub writers: usize,
     /// Time for which an idempotency key is stored.
     pub idempotency_ttl: Duration,
@@ -61,6 +63,7 @@ impl Default for Config {
             settings: Arc::from([]),
             default_currency: Currency::USD,
             rules: Rules::default(),
+            lease_prefix: None,
             visibility_timeout: Duration::from_secs(10),
             max_queue_depth: 1_000,
             batch_size: 256,

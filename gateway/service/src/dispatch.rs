@@ -14,19 +14,21 @@
 //! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do
 //! not use this path (see `direct_enqueue`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Job, Queue};
+use broker::Job;
+use domain::Kind;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::dispatch_wake::Wake;
 use crate::health_monitor::HealthMonitor;
+use crate::lanes::{Lane, Lanes};
 use crate::orders::Orders;
-use crate::queue_capacity::QueueCapacity;
-use crate::queue_shares::{Placement, QueueShares};
+use crate::queue_shares::Placement;
 use gateway_store::Store;
 use gateway_store::{ClaimLimits, Claimed, DueTenants, ExpiredClaims, FairClaim, ReadyOrder};
 
@@ -58,11 +60,9 @@ const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Dispatch {
     pub(crate) store: Store,
     pub(crate) orders: Orders,
-    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) lanes: Lanes,
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
-    pub(crate) capacity: QueueCapacity,
-    pub(crate) shares: QueueShares,
     pub(crate) health: HealthMonitor,
 }
 
@@ -79,16 +79,30 @@ struct ExpiryScan {
     unsettled: Instant,
 }
 
-/// The result of a pass.
+/// The position of dispatch among the orders of a kind.
+struct Turns {
+    tenants: DueTenants,
+    /// The next pass without a wake-up.
+    next: Instant,
+}
+
+impl Turns {
+    fn of(kind: Kind) -> Self {
+        Self { tenants: DueTenants::of(kind), next: Instant::now() }
+    }
+}
+
+/// The result of a pass, the one that has to be continued first last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum PassOutcome {
-    /// No further order is ready.
-    Idle,
     /// The queue is paused.
     Paused,
-    /// More orders are ready than one pass pushes.
-    More,
+    /// No further order is ready.
+    Idle,
     /// The queue has no free capacity.
     Full,
+    /// More orders are ready than one pass pushes.
+    More,
 }
 
 impl Dispatch {
@@ -96,7 +110,7 @@ impl Dispatch {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         let now = Instant::now();
-        let mut tenants = DueTenants::default();
+        let mut turns: BTreeMap<Kind, Turns> = BTreeMap::new();
         // Workers could not renew a lease with this gateway before.
         let not_before = now + self.config.rules.lease / 2;
         let steps = self.store.clock_steps();
@@ -109,16 +123,14 @@ impl Dispatch {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notified();
             if Instant::now() >= scan.next {
-                tenants.restart();
+                turns.values_mut().for_each(|turns| turns.tenants.restart());
+                self.learn_kinds().await;
                 let pause = self.scan_expired(&mut scan).await;
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
             let begun = Instant::now();
-            let pass = self.enqueue_ready(&mut tenants).await;
+            let pass = self.enqueue_kinds(&mut turns).await;
             metrics::histogram!("orders_dispatch_duration_seconds").record(begun.elapsed());
-            if !matches!(pass, Ok(PassOutcome::Idle)) {
-                self.capacity.close();
-            }
             let pause = match pass {
                 Ok(PassOutcome::More) => continue,
                 Ok(PassOutcome::Idle | PassOutcome::Paused) => IDLE_PAUSE,
@@ -143,18 +155,54 @@ impl Dispatch {
         }
     }
 
-    async fn enqueue_ready(&self, tenants: &mut DueTenants) -> Result<PassOutcome, PassError> {
-        let waiting = self.queue.len().await?;
-        metrics::gauge!("orders_queue_depth").set(waiting as f64);
-        self.shares.observe(waiting);
+    /// Learns the kinds of waiting orders, which other gateways may have accepted.
+    async fn learn_kinds(&self) {
+        match self.store.kinds().await {
+            Ok(kinds) => kinds.iter().for_each(|kind| drop(self.lanes.of(kind))),
+            Err(error) => tracing::debug!(%error, "failed to read the kinds of waiting orders"),
+        }
+    }
+
+    /// Pushes ready orders of the default kind, and of other kinds whose turn has come. Returns the outcome of the kind that
+    /// has to be continued first.
+    async fn enqueue_kinds(&self, turns: &mut BTreeMap<Kind, Turns>) -> Result<PassOutcome, PassError> {
+        let mut first = PassOutcome::Paused;
+        let mut is_full = false;
+        for (kind, lane) in self.lanes.all() {
+            let turns = turns.entry(kind.clone()).or_insert_with(|| Turns::of(kind.clone()));
+            let is_woken = lane.take_wake() || kind.is_default();
+            if !is_woken && Instant::now() < turns.next {
+                continue;
+            }
+            let pass = self.enqueue_ready(&lane, &mut turns.tenants).await;
+            if !matches!(pass, Ok(PassOutcome::Idle)) {
+                lane.capacity.close();
+            }
+            let pass = pass?;
+            is_full |= matches!(pass, PassOutcome::Full);
+            turns.next = Instant::now()
+                + match pass {
+                    PassOutcome::More => Duration::ZERO,
+                    PassOutcome::Full => FULL_PAUSE,
+                    PassOutcome::Idle | PassOutcome::Paused => IDLE_PAUSE,
+                };
+            first = first.max(pass);
+        }
+        self.wake.set_full(is_full);
+        metrics::gauge!("orders_queue_depth").set(self.lanes.length() as f64);
+        Ok(first)
+    }
+
+    async fn enqueue_ready(&self, lane: &Lane, tenants: &mut DueTenants) -> Result<PassOutcome, PassError> {
+        let waiting = lane.queue.len().await?;
+        lane.set_length(waiting);
         let window = u64::from(self.config.max_queue_depth);
         let free = u32::try_from(window.saturating_sub(waiting)).unwrap_or(u32::MAX);
-        self.wake.set_full(free == 0);
         if free == 0 {
             return Ok(PassOutcome::Full);
         }
         let limit = free.min(u32::try_from(self.config.batch_size).unwrap_or(u32::MAX));
-        let mark = self.capacity.mark();
+        let mark = lane.capacity.mark();
         let timeout = self.config.visibility_timeout;
         let Some(taken) = self.store.claim_fairly(limit, timeout, tenants).await? else {
             return Ok(PassOutcome::Paused);
@@ -164,7 +212,7 @@ impl Dispatch {
         let pushed =
             claimed.iter().map(|claimed| claimed.front.len() + claimed.back.len()).sum::<usize>() as u64;
         if pushed > 0 {
-            let outcome = self.place(claimed, waiting).push(&*self.queue).await;
+            let outcome = place(lane, claimed, waiting).push(&*lane.queue).await;
             self.health.record_push(&outcome);
             outcome?;
         }
@@ -172,21 +220,8 @@ impl Dispatch {
         if more {
             return Ok(PassOutcome::More);
         }
-        self.capacity.open(mark, u64::from(free).saturating_sub(pushed));
+        lane.capacity.open(mark, u64::from(free).saturating_sub(pushed));
         Ok(PassOutcome::Idle)
-    }
-
-    /// Places the claimed orders in a queue of this length.
-    fn place(&self, claimed: Vec<Claimed>, length: u64) -> Placement {
-        let mut placement = Placement::default();
-        for Claimed { tenant, front, back, .. } in claimed {
-            let job = |order: ReadyOrder| Job { order_id: order.order_id, quantity: order.quantity };
-            let jobs = (front.len() + back.len()) as u64;
-            let overtakes = tenant.is_some_and(|tenant| self.shares.add(&tenant, jobs, length));
-            placement.add_high(front.into_iter().map(job));
-            placement.add(back.into_iter().map(job), overtakes);
-        }
-        placement
     }
 
     /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the
@@ -244,6 +279,19 @@ impl Dispatch {
         }
         pause
     }
+}
+
+/// Places the claimed orders in a queue of this length.
+fn place(lane: &Lane, claimed: Vec<Claimed>, length: u64) -> Placement {
+    let mut placement = Placement::default();
+    for Claimed { tenant, front, back, .. } in claimed {
+        let job = |order: ReadyOrder| Job { order_id: order.order_id, quantity: order.quantity };
+        let jobs = (front.len() + back.len()) as u64;
+        let overtakes = tenant.is_some_and(|tenant| lane.shares.add(&tenant, jobs, length));
+        placement.add_high(front.into_iter().map(job));
+        placement.add(back.into_iter().map(job), overtakes);
+    }
+    placement
 }
 
 impl Dispatch {

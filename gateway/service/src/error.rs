@@ -1,14 +1,34 @@
 //! The errors of the use cases. Each API shows them in its own form.
 
+use std::fmt;
 use std::time::Duration;
 
 use domain::transition::Refusal;
-use domain::{ErrorCode, InvalidField, MissingScope, OrderId};
+use domain::{ErrorCode, InvalidField, MAX_NOTES, MissingScope, OrderId, Status};
 use gateway_store::{Error as StoreError, Outage, Unreadable};
 use telemetry::Panicked;
 
 use crate::event_log::EventCursor;
 use gateway_store::MAX_EVENT_READERS;
+
+/// An external reference that is unique for the tenant and that another order has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ReferenceTaken {
+    /// The reference.
+    pub reference: String,
+    /// The order that has it. `None` for an earlier row of the same request.
+    pub order: Option<OrderId>,
+}
+
+impl fmt::Display for ReferenceTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the external reference {:?} is taken by ", self.reference)?;
+        match self.order {
+            Some(order) => write!(f, "order {order}"),
+            None => f.write_str("an earlier row of the request"),
+        }
+    }
+}
 
 /// The error of a use case. Clients may see its message; details for operators are logged at their source.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -25,6 +45,9 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used before, for another order; use a new key for a new order")]
     KeyReused,
+    /// The external reference is unique for the tenant, and another order has it.
+    #[error("{0}; a repetition of the same create needs its Idempotency-Key")]
+    ReferenceTaken(ReferenceTaken),
     /// A bulk create has an invalid number of rows.
     #[error("1 to {max} orders can be created at once, there are {0}", max = crate::config::MAX_ROWS)]
     RowCount(usize),
@@ -48,6 +71,35 @@ pub enum Error {
         id: OrderId,
         /// The reason.
         refusal: Refusal,
+    },
+    /// The order was started, so it cannot be replaced.
+    #[error("the order is {status} and was started: only orders that no worker has started can be replaced")]
+    Started {
+        /// The order.
+        id: OrderId,
+        /// Its status.
+        status: Status,
+    },
+    /// The order has none of the expected sequences.
+    #[error("the order has changed: its sequence is now {sequence}; read it and send the request again")]
+    OrderChanged {
+        /// The order.
+        id: OrderId,
+        /// Its present sequence.
+        sequence: u32,
+    },
+    /// The order has the maximum number of notes.
+    #[error("order {0} has {MAX_NOTES} notes, which is the limit")]
+    NoteLimit(OrderId),
+    /// The metadata of the order has none of the expected versions.
+    #[error(
+        "the metadata of the order has changed: its version is now {version}; read it and send the change again"
+    )]
+    MetadataChanged {
+        /// The order.
+        id: OrderId,
+        /// Its present version.
+        version: String,
     },
     /// A required part is unavailable or overloaded. Nothing was changed.
     #[error("{message}")]
@@ -127,9 +179,14 @@ impl Error {
             Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Invalid(_) => ErrorCode::InvalidOrder,
             Self::KeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::ReferenceTaken(_) => ErrorCode::ReferenceTaken,
             Self::RowCount(_) => ErrorCode::InvalidRowCount,
             Self::TooManyOpen { .. } => ErrorCode::QuotaExceeded,
             Self::Refused { refusal, .. } => (*refusal).into(),
+            Self::Started { .. } => ErrorCode::OrderStarted,
+            Self::OrderChanged { .. } => ErrorCode::OrderChanged,
+            Self::NoteLimit(_) => ErrorCode::NoteLimit,
+            Self::MetadataChanged { .. } => ErrorCode::MetadataChanged,
             Self::Unavailable { code, .. } => *code,
             Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
             Self::CursorExpired(_) => ErrorCode::CursorExpired,
@@ -154,8 +211,13 @@ impl Error {
             | Self::Forbidden(_)
             | Self::Invalid(_)
             | Self::KeyReused
+            | Self::ReferenceTaken(_)
             | Self::RowCount(_)
             | Self::Refused { .. }
+            | Self::Started { .. }
+            | Self::OrderChanged { .. }
+            | Self::NoteLimit(_)
+            | Self::MetadataChanged { .. }
             | Self::CursorExpired(_)
             | Self::EventLogDisabled
             | Self::ReaderBehind(_)
@@ -164,146 +226,6 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::OrderRefused
             | Self::Internal => None,
-        }
-    }
-
-    /// Returns the error of a full backlog of requests.
-    pub fn overloaded() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::Overloaded,
-            message: "too many requests are waiting; try again in a moment",
-            retry_after: Duration::from_secs(1),
-        }
-    }
-
-    /// Returns the error of a search beyond the maximum number of concurrent ones.
-    pub fn too_many_searches() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::Overloaded,
-            message: "too many searches are running; try again in a moment",
-            retry_after: Duration::from_secs(1),
-        }
-    }
-
-    /// Returns the error of a database that cannot be reached or does not respond in time.
-    pub fn database_unavailable() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseUnavailable,
-            message: "the database cannot be reached; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a pool without a free connection in time.
-    pub fn database_pool_exhausted() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabasePoolExhausted,
-            message: "every connection to the database is in use; try again in a moment",
-            retry_after: Duration::from_secs(1),
-        }
-    }
-
-    /// Returns the error of a database that has reached its connection limit.
-    pub fn database_connection_limit() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseConnectionLimit,
-            message: "the database takes no more connections; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a list whose filter leaves too many orders to scan.
-    pub fn query_timeout() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::QueryTimeout,
-            message: "scanning the orders that match the other filters takes too long; request fewer of them, such as those \
-                      of one customer, of one status or of a shorter time",
-            retry_after: Duration::from_secs(5),
-        }
-    }
-
-    /// Returns the error of a read-only database, usually until another server has taken over.
-    pub fn database_read_only() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseReadOnly,
-            message: "the database is read-only, as it is while another server takes over; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a database without free space. Operators have to add some.
-    pub fn database_full() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseFull,
-            message: "the database has no space left; try again when its operators have made some",
-            retry_after: Duration::from_secs(30),
-        }
-    }
-
-    /// Returns the error of a database that rejects the gateway's user. Operators have to change that.
-    pub fn database_access_denied() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseAccessDenied,
-            message: "the database refuses the gateway's user or a privilege of it; try again when its operators have \
-                      changed that",
-            retry_after: Duration::from_secs(30),
-        }
-    }
-
-    /// Returns the error of a database that has reached its limit of prepared statements.
-    pub fn database_statement_limit() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseStatementLimit,
-            message: "the database prepares no more statements; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a statement that the database ended after its time limit.
-    pub fn database_statement_timeout() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseStatementTimeout,
-            message: "the database ended a statement that took longer than it allows; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a statement that is too long for the database.
-    pub fn database_packet_limit() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabasePacketLimit,
-            message: "the database does not accept a statement of this length; try again with a smaller order, or when \
-                      its operators have raised the limit",
-            retry_after: Duration::from_secs(30),
-        }
-    }
-
-    /// Returns the error of missing tables, or of a setting that prevents writes.
-    pub fn database_misconfigured() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseMisconfigured,
-            message: "the database is not set up for orders; try again when its operators have changed that",
-            retry_after: Duration::from_secs(30),
-        }
-    }
-
-    /// Returns the error of an order that a hanging transaction has locked.
-    ///
-    /// The lock lasts until the database ends the transaction.
-    pub fn order_locked() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::DatabaseUnavailable,
-            message: "the order is locked by a transaction that does not end; try again in a moment",
-            retry_after: Duration::from_secs(2),
-        }
-    }
-
-    /// Returns the error of a gateway that is shutting down.
-    pub fn shutting_down() -> Self {
-        Self::Unavailable {
-            code: ErrorCode::ShuttingDown,
-            message: "this gateway is shutting down; try again at another one",
-            retry_after: Duration::from_secs(1),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Group commit: the items of concurrent callers become one transaction.
 //!
-//! Callers submit groups of items. A task collects the waiting groups and flushes them as one batch as soon as a writer
-//! is free. There is no timer: at low load a batch is one group and no group waits; at high load a batch is what was
-//! submitted during the previous write.
+//! Callers submit groups of items. A task collects the waiting groups and flushes them as one batch when the previous write
+//! has ended: at low load a batch is one group and no group waits; at high load a batch is what was submitted during the
+//! previous write. One write at a time makes larger batches, and the cost of a transaction is mostly independent of its
+//! size. Further writers take over while batches are small, a write is slow or a full batch waits. At rates between the two,
+//! batches begin a few milliseconds apart ([`Pace`]).
 //!
 //! No group is taken before the database is ready. While it is unavailable, groups only wait, and a caller whose
 //! deadline passes knows that nothing was done.
@@ -21,10 +23,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use telemetry::panics;
+
+use crate::batch_turns::{Pace, Writers};
 
 /// Limits of a group commit.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +38,7 @@ pub(crate) struct GroupCommitLimits {
     pub(crate) size: usize,
     /// Maximum number of waiting groups; further ones are rejected.
     pub(crate) backlog: usize,
-    /// Number of concurrent flushes.
+    /// Maximum number of concurrent flushes.
     pub(crate) writers: usize,
     /// How long a caller waits.
     pub(crate) deadline: Duration,
@@ -166,9 +171,15 @@ async fn collect<T, R, G, Ready, F, Fut>(
     F: Fn(Arc<[T]>, FlushAttempt) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Vec<R>> + Send + 'static,
 {
-    let writers = Arc::new(Semaphore::new(limits.writers));
+    let mut writers = Writers::new(limits.writers);
+    let mut pace = Pace::new();
     while let Some(first) = receiver.recv().await {
-        let Ok(writer) = writers.clone().acquire_owned().await else { return };
+        let Some(writer) = writers.acquire(|| receiver.len() >= limits.size).await else { return };
+        if let Some(until) = pace.next_batch(Instant::now()) {
+            let waiting = receiver.len();
+            sleep_until(until).await;
+            pace.record_wait(receiver.len() > waiting);
+        }
         ready().await;
         let mut groups = Vec::new();
         let mut weight = 0;
@@ -186,6 +197,8 @@ async fn collect<T, R, G, Ready, F, Fut>(
         if groups.is_empty() {
             continue;
         }
+        pace.record_batch(Instant::now(), groups.len());
+        writers.record_batch(weight);
         let flush = flush.clone();
         tasks.spawn(async move {
             let results = flush_groups(groups, &flush).await;
@@ -229,6 +242,8 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use tokio::sync::Notify;
+
+    use crate::batch_turns::SLOW_WRITE;
 
     fn limits() -> GroupCommitLimits {
         GroupCommitLimits { size: 4, backlog: 8, writers: 1, deadline: Duration::from_secs(5) }
@@ -291,6 +306,29 @@ mod tests {
         assert_eq!(second.await.unwrap(), Ok(vec![4, 6]));
         assert_eq!(third.await.unwrap(), Ok(vec![8]));
         assert_eq!(*sizes.lock().unwrap(), [1, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_writer_takes_over_while_batches_are_small_a_write_is_slow_or_a_batch_is_full() {
+        for (items, further, waited) in [(8, 1, SLOW_WRITE), (8, 5, Duration::ZERO), (1, 1, Duration::ZERO)] {
+            let Doubling { batch, sizes, began, go } = doubling(GroupCommitLimits { writers: 2, ..limits() });
+            let submit = |items| {
+                let batch = batch.clone();
+                tokio::spawn(async move { batch.submit(vec![1; items]).await })
+            };
+            let first = submit(items);
+            began.notified().await;
+            let begun = tokio::time::Instant::now();
+            let others: Vec<_> = (0..further).map(|_| submit(1)).collect();
+            began.notified().await;
+            assert_eq!((begun.elapsed().as_millis(), sizes.lock().unwrap().len()), (waited.as_millis(), 2));
+            go.notify_one();
+            first.await.unwrap().unwrap();
+            for other in others {
+                go.notify_one();
+                assert!(other.await.unwrap().is_ok());
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,15 +5,17 @@
 //! makes a test write when there was no write for a while or the last one failed. An error is reported once a test
 //! write has confirmed it, because a single row can fail for its own reasons.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::{Queue, Registrations};
-use domain::ErrorCode;
+use domain::{ErrorCode, Kind, WorkerName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::claims::Claims;
 use crate::error::Error;
 use crate::failed_order_log::FailedOrderLog;
 use crate::feed::Feed;
@@ -36,6 +38,8 @@ const FULL_FOR: Duration = Duration::from_secs(10);
 /// The error of an embedded database without its file.
 const FILE_LOST: &str =
     "the file of the database was removed or replaced; nothing is accepted until a restart";
+/// The wait of the oldest order of a kind after which the kind counts as unserved, unless one of its orders is processed.
+const UNSERVED_AFTER: Duration = Duration::from_secs(60);
 /// Reciprocal of the maximum share of time that measuring the queue uses.
 const MEASURE_PARTS: u32 = 20;
 /// Maximum interval of the measurements; it has priority over the share.
@@ -66,16 +70,21 @@ struct Inner {
     look: Notify,
     failed: FailedOrderLog,
     signals: Signals,
+    claims: Claims,
+    /// The workers of this gateway that are registered at the queue.
+    registered: Mutex<BTreeSet<WorkerName>>,
     measured: Mutex<Measured>,
 }
 
 /// What was measured last.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// The number of orders that can be started.
     pub ready: Option<u32>,
     /// The age of the oldest of them.
     pub oldest: Option<Duration>,
+    /// The kinds whose orders wait while none of the kind is processed, each with the age of its oldest order.
+    pub unserved: Vec<(Kind, Duration)>,
 }
 
 /// The reason why the database rejects writes.
@@ -88,7 +97,13 @@ pub struct WriteRefusal {
 }
 
 impl HealthMonitor {
-    pub(crate) fn new(store: &Store, queue: &Arc<dyn Queue>, feed: &Feed, signals: &Signals) -> Self {
+    pub(crate) fn new(
+        store: &Store,
+        queue: &Arc<dyn Queue>,
+        feed: &Feed,
+        signals: &Signals,
+        claims: &Claims,
+    ) -> Self {
         // The gauges exist from the start, so that an alert on 0 fires.
         metrics::gauge!("orders_worker_streams").increment(0.0);
         metrics::gauge!("orders_workers").increment(0.0);
@@ -109,6 +124,8 @@ impl HealthMonitor {
             look: Notify::new(),
             failed: FailedOrderLog::default(),
             signals: signals.clone(),
+            claims: claims.clone(),
+            registered: Mutex::default(),
             measured: Mutex::default(),
         }))
     }
@@ -201,7 +218,7 @@ impl HealthMonitor {
 
     /// Returns what was measured last.
     pub fn measured(&self) -> Measured {
-        *lock(&self.0.measured)
+        lock(&self.0.measured).clone()
     }
 
     /// Returns the number of installations that push to the queue.
@@ -275,7 +292,21 @@ impl HealthMonitor {
         }
     }
 
+    /// Registers the workers that wait for jobs of this gateway, so that every gateway counts them.
+    async fn register_workers(&self) {
+        let present = self.0.claims.workers();
+        let before = std::mem::replace(&mut *lock(&self.0.registered), present.clone());
+        // A failure is ignored: the registrations are for display only, and the next ones follow soon.
+        for worker in &present {
+            let _ = self.0.queue.register_worker(worker.as_str()).await;
+        }
+        for worker in before.difference(&present) {
+            let _ = self.0.queue.deregister_worker(worker.as_str()).await;
+        }
+    }
+
     async fn meet_others(&self) {
+        self.register_workers().await;
         let Ok(installation) = self.0.store.installation().await else { return };
         let presence = self.0.queue.register_installation(&installation.id).await.ok();
         let before = std::mem::replace(&mut *lock(&self.0.presence), presence);
@@ -310,6 +341,10 @@ impl HealthMonitor {
             lock(&self.0.measured).oldest = oldest;
             metrics::gauge!("orders_queue_oldest_ready_age_seconds")
                 .set(oldest.unwrap_or_default().as_secs_f64());
+        }
+        if let Ok(unserved) = self.0.store.unserved_kinds(UNSERVED_AFTER).await {
+            metrics::gauge!("orders_unserved_kinds").set(unserved.len() as f64);
+            lock(&self.0.measured).unserved = unserved;
         }
         if let Ok(ready) = self.0.store.ready().await {
             lock(&self.0.measured).ready = Some(ready);

@@ -26,6 +26,8 @@ const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Failures of one class are rising if the recent ones are this many, and this many times as frequent as before.
 const RISING_COUNT: u64 = 10;
 const RISING_FACTOR: f64 = 5.0;
+/// Maximum number of kinds that a message names.
+const MAX_NAMED_KINDS: usize = 10;
 /// Maximum time of a question to the queue.
 const DEADLINE: Duration = Duration::from_secs(1);
 
@@ -66,6 +68,7 @@ codes! {
     FailuresRising "failures_rising" Warning;
     OrdersWait "orders_wait" Warning;
     WorkersSaturated "workers_saturated" Warning;
+    UnservedKind "unserved_kind" Warning;
     WorkersLost "workers_lost" Warning;
     WebhooksFailing "webhooks_failing" Warning;
     Paused "paused" Warning;
@@ -232,6 +235,17 @@ impl HealthReasons {
             add(HealthCode::WorkersLost, message, None);
         }
         let measured = self.health.measured();
+        if !measured.unserved.is_empty() && !is_paused {
+            let kinds: Vec<_> =
+                measured.unserved.iter().take(MAX_NAMED_KINDS).map(|(kind, _)| kind.to_string()).collect();
+            let oldest = measured.unserved.iter().map(|(_, oldest)| *oldest).max().unwrap_or_default();
+            let message = format!(
+                "no worker processes orders of {}: {}",
+                count(measured.unserved.len() as u64, "kind"),
+                kinds.join(", ")
+            );
+            add(HealthCode::UnservedKind, message, Some(now - oldest));
+        }
         let ready = measured.ready.unwrap_or(0);
         let slots: u64 = connected.iter().map(|worker| u64::from(worker.stated.slots)).sum();
         let in_flight: u64 = connected.iter().map(|worker| u64::from(worker.in_flight)).sum();

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::orders::Orders;
-use gateway_store::{FoundOrders, Timelines};
+use gateway_store::{FoundOrders, Outputs, Timelines};
 
 /// Maximum number of times that a caller yields to others.
 const MAX_YIELDS: usize = 4;
@@ -38,6 +38,9 @@ type Load<K, V> =
 pub type OrderLoader = Loader<OrderId, Arc<Order>>;
 /// Loads the events of an order with a sequence above the given one, oldest first.
 pub type EventLoader = Loader<(OrderId, u32), Vec<Arc<OrderEvent>>>;
+
+/// Loads what the workers of orders have produced. The caller has read the orders.
+pub type OutputsLoader = Loader<OrderId, Outputs>;
 
 /// A key and its caller. Equal keys of callers that may see the same orders are one key.
 #[derive(Clone)]
@@ -78,6 +81,19 @@ pub fn orders(orders: &Orders) -> OrderLoader {
             let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
             let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
             Ok(orders.chain(unreadable).collect())
+        }
+        .boxed()
+    })
+}
+
+/// Creates a loader of results and checkpoints.
+pub fn outputs(orders: &Orders) -> OutputsLoader {
+    let orders = orders.clone();
+    Loader::new(orders.config().batch_size, move |_, ids| {
+        let orders = orders.clone();
+        async move {
+            let outputs = orders.outputs_of_many(&ids).await?;
+            Ok(outputs.into_iter().map(|(id, outputs)| (id, Ok(outputs))).collect())
         }
         .boxed()
     })

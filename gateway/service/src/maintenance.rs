@@ -30,6 +30,16 @@ pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
     }
 }
 
+/// Updates the state of the replica, if there is one, until `stop`.
+pub(crate) async fn follow_replica(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_INTERVAL) => store.check_replica().await,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 /// Removes expired idempotency keys until `stop`.
 pub(crate) async fn expire_keys(store: Store, stop: CancellationToken) {
     let mut more = false;

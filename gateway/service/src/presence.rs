@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::{Bus, GatewayId, GatewayInfo};
 use domain::{MAX_SHARES, Shares};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,10 @@ pub struct Presence(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     own: GatewayInfo,
+    started: Instant,
     seen: Mutex<HashMap<GatewayId, Seen>>,
     shares: Shares,
+    departed: Notify,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,20 @@ struct Seen {
 
 impl Presence {
     pub(crate) fn new(own: GatewayInfo) -> Self {
-        Self(Arc::new(Inner { own, seen: Mutex::default(), shares: Shares::default() }))
+        let (seen, shares, departed) = (Mutex::default(), Shares::default(), Notify::new());
+        Self(Arc::new(Inner { own, started: Instant::now(), seen, shares, departed }))
+    }
+
+    /// Waits until a gateway no longer announces itself. It may have committed events that it has not published.
+    pub(crate) async fn departed(&self) {
+        self.0.departed.notified().await;
+    }
+
+    /// Returns whether the bus does not deliver the announcements of this gateway.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = seen.get(&self.0.own.id).map_or(self.0.started, |seen| seen.at);
+        latest.elapsed() >= PRESENT_FOR
     }
 
     /// Returns the running gateways and how long ago each announced itself, the oldest one first.
@@ -81,7 +97,11 @@ impl Presence {
     fn count(&self, seen: &mut HashMap<GatewayId, Seen>) {
         let is_present = |seen: &Seen| seen.at.elapsed() < PRESENT_FOR;
         if seen.get(&self.0.own.id).is_some_and(is_present) {
+            let before = seen.len();
             seen.retain(|_, seen| is_present(seen));
+            if seen.len() < before {
+                self.0.departed.notify_one();
+            }
             self.0.shares.set(seen.len());
             metrics::gauge!("orders_gateways").set(seen.len() as f64);
         }
@@ -108,6 +128,7 @@ mod tests {
         tokio::time::advance(PRESENT_FOR).await;
         presence.record(own);
         assert_eq!(shares.get(), 1, "the other gateway has stopped");
+        tokio::time::timeout(Duration::ZERO, presence.departed()).await.expect("it is reported");
         let running: Vec<u64> = presence.gateways().iter().map(|(info, _)| info.id.0).collect();
         assert_eq!(running, [1_000_000]);
     }
@@ -117,7 +138,9 @@ mod tests {
         let presence = Presence::new(gateway(1_000_000));
         presence.record(presence.0.own.clone());
         presence.record(gateway(1));
+        assert!(!presence.is_interrupted());
         tokio::time::advance(2 * PRESENT_FOR).await;
+        assert!(presence.is_interrupted());
         presence.record(gateway(2));
         assert_eq!(presence.shares().get(), 2);
         presence.record(presence.0.own.clone());

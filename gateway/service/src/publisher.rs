@@ -129,6 +129,10 @@ mod tests {
             self.say(format!("{}", events.len()))
         }
 
+        async fn publish_progress(&self, _: &[domain::Progress]) -> Result<(), Error> {
+            Ok(())
+        }
+
         async fn publish_gap(&self) -> Result<(), Error> {
             self.say("loss".to_owned())
         }

@@ -35,6 +35,11 @@ impl QueueCapacity {
         self.lock().close();
     }
 
+    /// Returns whether no order waits in the table, as far as this gateway knows.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().open
+    }
+
     /// Reserves capacity for `jobs`. Without enough capacity it is closed: a later, smaller batch must not overtake
     /// this one.
     pub(crate) fn reserve(&self, jobs: u64) -> Option<CapacityReservation> {

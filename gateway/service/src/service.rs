@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt_metrics;
+use crate::claim_queue::ClaimQueue;
+use crate::claims::Claims;
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::dispatch::Dispatch;
@@ -17,12 +19,12 @@ use crate::feed::Feed;
 use crate::health_monitor::HealthMonitor;
 use crate::health_reasons::HealthReasons;
 use crate::installation_keys::InstallationKeys;
+use crate::lanes::Lanes;
 use crate::maintenance;
 use crate::orders::Orders;
 use crate::presence::Presence;
+use crate::progress::ProgressReports;
 use crate::publisher::Publisher;
-use crate::queue_capacity::QueueCapacity;
-use crate::queue_shares::QueueShares;
 use crate::retention;
 use crate::signals::Signals;
 use crate::system::System;
@@ -56,6 +58,10 @@ pub struct Service {
     pub signals: Signals,
     /// The workers of all gateways.
     pub workers: Workers,
+    /// The workers that wait for jobs.
+    pub claims: Claims,
+    /// The progress of attempts.
+    pub progress: ProgressReports,
     /// The health in words.
     pub health_reasons: HealthReasons,
     /// The parts of the system.
@@ -85,27 +91,26 @@ impl Service {
         });
         let feed = Feed::new(&store, presence.clone());
         let workers = Workers::new(&store, signals.gateway());
-        let health = HealthMonitor::new(&store, &queue, &feed, &signals);
+        let claims = Claims::new(config.lease_prefix);
+        let health = HealthMonitor::new(&store, &queue, &feed, &signals, &claims);
         attempt_metrics::register();
         let writes = TaskTracker::new();
         let event_log = EventLog::new(&store, &installation);
+        let progress = ProgressReports::start(&store, &feed, bus.clone(), &writes);
         let publisher = Publisher::start(bus.clone(), feed.clone(), event_log.clone(), &writes);
-        let capacity = QueueCapacity::default();
-        let shares = QueueShares::default();
+        let lanes = Lanes::new(queue.clone(), wake.clone());
         let direct_enqueue = DirectEnqueue {
-            capacity: capacity.clone(),
-            shares: shares.clone(),
+            lanes: lanes.clone(),
             store: store.clone(),
-            queue: queue.clone(),
             config: config.clone(),
             wake: wake.clone(),
             health: health.clone(),
             tasks: writes.clone(),
         };
         let orders = Orders::start(
-            &store,
             InstallationKeys::new(&installation),
             &config,
+            &claims,
             &direct_enqueue,
             &publisher,
             &signals,
@@ -125,18 +130,23 @@ impl Service {
             presence: presence.clone(),
             settings: config.settings.clone(),
         };
+        let claim_queue = ClaimQueue {
+            claims: claims.clone(),
+            lanes: lanes.clone(),
+            orders: orders.clone(),
+            store: store.clone(),
+        };
         let dispatch = Dispatch {
             store: store.clone(),
             orders: orders.clone(),
-            queue,
+            lanes,
             config,
             wake,
-            capacity,
-            shares,
             health: health.clone(),
         };
         let background = Background {
             dispatch,
+            claim_queue,
             feed: feed.clone(),
             event_log: event_log.clone(),
             bus,
@@ -153,6 +163,8 @@ impl Service {
             health,
             signals,
             workers,
+            claims,
+            progress,
             health_reasons,
             system,
             background,
@@ -164,6 +176,7 @@ impl Service {
 /// The background tasks of a gateway. Each starts again after a panic.
 pub struct Background {
     dispatch: Dispatch,
+    claim_queue: ClaimQueue,
     feed: Feed,
     event_log: EventLog,
     bus: Arc<dyn Bus>,
@@ -181,7 +194,7 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, feed, event_log, bus, health, signals, workers, store } = self;
+        let Self { dispatch, claim_queue, feed, event_log, bus, health, signals, workers, store } = self;
         let log_retention = dispatch.config.log_retention;
         let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
         let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
@@ -200,6 +213,10 @@ impl Background {
         tasks.spawn(restart_on_panic("clock", move || {
             maintenance::follow_database(clock.clone(), stop_clock.clone())
         }));
+        let (replica, stop_replica) = (store.clone(), stop.clone());
+        tasks.spawn(restart_on_panic("replica", move || {
+            maintenance::follow_replica(replica.clone(), stop_replica.clone())
+        }));
         tasks.spawn(restart_on_panic("prune", move || {
             maintenance::expire_keys(prune.clone(), stop_prune.clone())
         }));
@@ -209,6 +226,8 @@ impl Background {
         tasks.spawn(restart_on_panic("retention", move || {
             retention::run(store.clone(), retained, stop_retention.clone())
         }));
+        let stop_claims = stop_dispatch.clone();
+        tasks.spawn(restart_on_panic("claim_queue", move || claim_queue.clone().run(stop_claims.clone())));
         tasks.spawn(restart_on_panic("dispatch", move || dispatch.clone().run(stop_dispatch.clone())))
     }
 }

@@ -43,6 +43,8 @@ pub struct WorkerHello {
     pub host: String,
     /// The attempts that it runs at the same time; 0 if it does not state that.
     pub slots: u32,
+    /// The kinds of orders that it takes; empty if it does not state them.
+    pub kinds: Vec<String>,
 }
 
 /// The state of a worker.
@@ -113,7 +115,7 @@ impl OutcomeKind {
     /// Returns the kind of an outcome.
     pub fn of(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Completed => Self::Completed,
+            Outcome::Completed | Outcome::CompletedWith(_) => Self::Completed,
             Outcome::Retry { .. } | Outcome::Failed { .. } => Self::Failed,
             Outcome::Released => Self::Released,
         }
@@ -210,6 +212,7 @@ impl Session {
             gateway,
             state: state.as_str().to_owned(),
             slots: self.stated.slots,
+            kinds: self.stated.kinds.clone(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             recent: serde_json::to_string(&*lock(&self.recent)).unwrap_or_default(),
             connected_at: self.connected_at,
@@ -358,7 +361,7 @@ fn worker(row: WorkerRow, now: Timestamp) -> Worker {
     let sum = |count: fn(&Recent) -> u64| if is_current { recent.iter().map(count).sum() } else { 0 };
     Worker {
         name: row.name,
-        stated: WorkerHello { version: row.version, host: row.host, slots: row.slots },
+        stated: WorkerHello { version: row.version, host: row.host, slots: row.slots, kinds: row.kinds },
         gateway: row.gateway,
         state,
         in_flight: if is_current { row.in_flight } else { 0 },
@@ -389,6 +392,7 @@ mod tests {
             gateway: 1,
             state: state.to_owned(),
             slots: 8,
+            kinds: Vec::new(),
             in_flight: 3,
             recent: r#"[{"c":5,"f":1},{}]"#.to_owned(),
             connected_at: now,

@@ -32,7 +32,8 @@ pub(super) const BY_ROUTE: [&str; 2] = ["orders_http_request_duration_seconds", 
 type LabelValues = (&'static str, &'static [&'static str]);
 
 /// The values of each label, except those of enums of other crates.
-const LABELS: [(&str, &[LabelValues]); 17] = [
+const LABELS: [(&str, &[LabelValues]); 19] = [
+    ("orders_assigned_jobs_total", &[("origin", &["creation", "queue"])]),
     (
         "orders_auth_total",
         &[
@@ -46,8 +47,9 @@ const LABELS: [(&str, &[LabelValues]); 17] = [
     ("orders_database_clock_steps_total", &[("direction", &["back", "forward"])]),
     (
         "orders_database_connections",
-        &[("pool", &["readers", "writers", "searches"]), ("state", &["idle", "used"])],
+        &[("pool", &["readers", "writers", "searches", "replica"]), ("state", &["idle", "used"])],
     ),
+    ("orders_database_replica_reads_total", &[("source", &["replica", "primary"])]),
     // Workers choose further classes.
     ("orders_failed_total", &[("error_class", &[CLASS_ERROR, CLASS_LEASE_EXPIRED, "other"])]),
     ("orders_graphql_persisted_queries_total", &[("outcome", &["hit", "miss", "registered"])]),
@@ -137,6 +139,7 @@ const LABELS: [(&str, &[LabelValues]); 17] = [
                 "batch",
                 "bulk",
                 "clock",
+                "claim_queue",
                 "dispatch",
                 "event_log",
                 "event_log_retention",
@@ -145,8 +148,10 @@ const LABELS: [(&str, &[LabelValues]); 17] = [
                 "grpc",
                 "health_monitor",
                 "http",
+                "progress",
                 "prune",
                 "publish",
+                "replica",
                 "retention",
                 "search",
                 "signals",

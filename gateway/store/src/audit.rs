@@ -64,7 +64,12 @@ pub(super) fn of_command(command: &Command, event: &OrderEvent, now: Timestamp) 
     let (requester, action) = match command {
         Command::Cancel { requester, .. } => (requester.as_ref()?, "order.cancel"),
         Command::Redrive { requester, .. } => (requester.as_ref()?, "order.redrive"),
-        Command::Start { .. } | Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => {
+        Command::Start { .. }
+        | Command::Heartbeat { .. }
+        | Command::Checkpoint { .. }
+        | Command::Finish { .. }
+        | Command::Expire
+        | Command::Undeliver { .. } => {
             return None;
         }
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::connection::Connection;
+use super::connection::Link;
 use super::{ConnectError, Error, Store};
 
 /// The mode of a copy, as of the database itself: its owner reads and writes.
@@ -89,7 +89,7 @@ impl Store {
     /// [`ConnectError::Damaged`] with what SQLite has found.
     pub async fn check_file_content(&self) -> Result<(), ConnectError> {
         let look = async {
-            let Connection::Sqlite(mut connection) = self.inner.readers.acquire().await? else {
+            let Link::Sqlite(mut connection) = self.inner.readers.acquire().await?.link else {
                 return Ok(WHOLE.to_owned());
             };
             sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(&mut *connection).await

@@ -8,11 +8,13 @@ use std::sync::LazyLock;
 
 use domain::transition::OrderState;
 use domain::{
-    Content, Currency, LeaseToken, Money, Order, OrderId, Priority, Status, TenantId, Timestamp, TraceContext,
+    Content, Currency, Kind, LeaseToken, Metadata, Money, Order, OrderId, Priority, Status, TenantId,
+    Timestamp, TraceContext, WorkerName,
 };
 
 use super::Error;
 use super::create_request::NewOrder;
+use super::insert_plan::DirectStart;
 use super::row::{FromColumn, Row};
 use super::rows::{self, DispatchState, HELD, LockedRow, NEVER, WAITING};
 use super::statement::{Statement, Value};
@@ -24,6 +26,8 @@ enum Insert {
     Bound(for<'v> fn(&NewRow<'v>) -> Value<'v>),
     /// The same for every order, as a part of the statement: a bound value costs time for each order.
     Text(&'static str),
+    /// A value that few orders have. A statement for orders without it leaves the column out.
+    Rare(for<'v> fn(&NewRow<'v>) -> Value<'v>),
     /// Nothing: the column has a default.
     Default,
 }
@@ -32,6 +36,8 @@ enum Insert {
 pub(super) struct NewRow<'v> {
     pub(super) order: &'v NewOrder,
     pub(super) stage: DispatchState,
+    /// Of an order that is started in the same transaction.
+    pub(super) start: Option<&'v DirectStart>,
 }
 
 macro_rules! columns {
@@ -109,6 +115,12 @@ columns! {
     HeldUntil "held_until" Insert::Bound(|new| new.stage.held_until.into());
     Worker "worker" Insert::Default;
     Trace "trace" Insert::Bound(|new| new.order.trace.map(|trace| trace.to_bytes().to_vec()).into());
+    Kind "kind" Insert::Rare(|new| new.order.kind.as_str().into()) => {kind: kind};
+    Metadata "metadata"
+        Insert::Rare(|new| (!new.order.metadata.is_empty()).then(|| new.order.metadata.to_json()).into())
+        => {metadata: metadata};
+    Replaces "replaces" Insert::Rare(|new| new.order.replaces.into()) => replaces: optional_id;
+    ReplacedBy "replaced_by" Insert::Default => replaced_by: optional_id;
     // The event before the latest one.
     PreviousStatus "previous_status" Insert::Default;
     PreviousAttempt "previous_attempt" Insert::Default;
@@ -221,17 +233,63 @@ impl<'r> OrderRow<'r> {
     }
 }
 
+/// The kind of an INSERT, from which its columns follow.
+#[derive(Clone, Copy)]
+pub(super) struct InsertKind {
+    /// The orders are started in the same transaction.
+    is_started: bool,
+    /// Some of the orders have values that few orders have.
+    has_rare: bool,
+}
+
+impl InsertKind {
+    /// Returns the kind for these orders.
+    pub(super) fn of(orders: &[&NewOrder], is_started: bool) -> Self {
+        let is_rare = |order: &&NewOrder| {
+            !order.metadata.is_empty() || !order.kind.is_default() || order.replaces.is_some()
+        };
+        Self { is_started, has_rare: orders.iter().any(is_rare) }
+    }
+
+    fn template(self) -> &'static InsertTemplate {
+        &TEMPLATES[usize::from(self.is_started)][usize::from(self.has_rare)]
+    }
+}
+
 /// Begins an INSERT of `count` rows, whose values [`bind`] binds.
-pub(super) fn insert<'v>(count: usize) -> Statement<'v> {
-    let mut sql = Statement::new(INSERT.head.as_str());
-    sql.rows(count, &INSERT.row);
+pub(super) fn insert<'v>(count: usize, kind: InsertKind) -> Statement<'v> {
+    let template = kind.template();
+    let mut sql = Statement::new(template.head.as_str());
+    sql.rows(count, &template.row);
     sql
 }
 
-/// Binds the values of one row of an [`insert`].
-pub(super) fn bind<'v>(sql: &mut Statement<'v>, new: &NewRow<'v>) {
-    for value in &INSERT.values {
+/// Binds the values of one row of an [`insert`] of the same kind.
+pub(super) fn bind<'v>(sql: &mut Statement<'v>, new: &NewRow<'v>, kind: InsertKind) {
+    for value in &kind.template().values {
         sql.bind(value(new));
+    }
+}
+
+/// Returns what the INSERT of a started order writes into a column, where it differs: the row has event 2, and event 1 as
+/// the one before.
+fn insert_of_started(column: Column) -> Insert {
+    match column {
+        Column::Status => Insert::Text("'processing'"),
+        Column::Version => Insert::Text("2"),
+        Column::Attempt => Insert::Text("1"),
+        Column::LeaseToken => Insert::Bound(|new| new.start.map_or(0, |start| start.lease.as_i64()).into()),
+        Column::UpdatedAt => Insert::Bound(|new| {
+            new.start.map_or(new.order.created_at, |start| start.at(new.order)).as_micros().into()
+        }),
+        Column::Worker => Insert::Bound(|new| {
+            let worker = new.start.and_then(|start| start.worker.as_ref());
+            rows::padded_worker(worker.map(WorkerName::as_str)).into()
+        }),
+        Column::PreviousStatus => Insert::Text("'pending'"),
+        Column::PreviousAttempt => Insert::Text("0"),
+        Column::PreviousAt => Insert::Bound(|new| new.order.created_at.as_micros().into()),
+        column => column.insert(),
     }
 }
 
@@ -261,22 +319,34 @@ struct InsertTemplate {
     values: Vec<for<'v> fn(&NewRow<'v>) -> Value<'v>>,
 }
 
-static INSERT: LazyLock<InsertTemplate> = LazyLock::new(|| {
-    let (mut names, mut row, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    for column in Column::ALL {
-        match column.insert() {
-            Insert::Bound(value) => {
-                row.push("?");
-                values.push(value);
-            }
-            Insert::Text(text) => row.push(text),
-            Insert::Default => continue,
-        }
-        names.push(column.name());
-    }
-    let head = format!("INSERT INTO orders ({}) VALUES ", names.join(", "));
-    InsertTemplate { head, row: format!("({})", row.join(",")), values }
+/// The templates of each [`InsertKind`].
+static TEMPLATES: LazyLock<[[InsertTemplate; 2]; 2]> = LazyLock::new(|| {
+    [Column::insert, insert_of_started]
+        .map(|insert: fn(Column) -> Insert| [false, true].map(|rare| InsertTemplate::new(insert, rare)))
 });
+
+impl InsertTemplate {
+    fn new(insert: fn(Column) -> Insert, has_rare: bool) -> Self {
+        let (mut names, mut row, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for column in Column::ALL {
+            match insert(*column) {
+                Insert::Bound(value) => {
+                    row.push("?");
+                    values.push(value);
+                }
+                Insert::Rare(value) if has_rare => {
+                    row.push("?");
+                    values.push(value);
+                }
+                Insert::Text(text) => row.push(text),
+                Insert::Rare(_) | Insert::Default => continue,
+            }
+            names.push(column.name());
+        }
+        let head = format!("INSERT INTO orders ({}) VALUES ", names.join(", "));
+        Self { head, row: format!("({})", row.join(",")), values }
+    }
+}
 
 /// Reads the state of an order.
 pub(super) fn state(row: &OrderRow<'_>) -> Result<LockedRow, Error> {
@@ -354,6 +424,19 @@ fn line_items(
     rows::line_items_from_json(row.get(column)?, currency)
 }
 
+fn metadata(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Metadata, Error> {
+    row.get::<Option<&str>>(column)?.map_or(Ok(Metadata::default()), rows::metadata_from_json)
+}
+
+fn optional_id(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Option<OrderId>, Error> {
+    rows::optional_id(row.get(column)?)
+}
+
+fn kind(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Kind, Error> {
+    let text: &str = row.get(column)?;
+    text.parse().map_err(|error| Error::Row(format!("kind '{text}' {error}")))
+}
+
 fn priority(row: &OrderRow<'_>, column: Column, _: Currency) -> Result<Priority, Error> {
     let text: &str = row.get(column)?;
     text.parse().map_err(|_| Error::Row(format!("'{text}' is not a priority")))
@@ -372,6 +455,7 @@ mod tests {
                 [
                     include_str!("../../../migrations/mysql/0005_operations.sql"),
                     include_str!("../../../migrations/mysql/0006_traces.sql"),
+                    include_str!("../../../migrations/mysql/0007_order_data.sql"),
                 ],
             ),
             (
@@ -379,6 +463,7 @@ mod tests {
                 [
                     include_str!("../../../migrations/sqlite/0005_operations.sql"),
                     include_str!("../../../migrations/sqlite/0006_traces.sql"),
+                    include_str!("../../../migrations/sqlite/0007_order_data.sql"),
                 ],
             ),
         ] {

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use telemetry::LogThrottle;
+use tokio::time::timeout;
+use url::Url;
 
 use super::address::{Address, Shown, Target};
 use super::clock::Clock;
+use super::hosts::{self, Host, Hosts, Role};
 use super::hot_connections::HotConnections;
 use super::pools::{self, Pools};
 use super::primary::Primary;
+use super::references::ReferenceRules;
 use super::row_cache::RowCache;
 use super::search_pool::SearchPool;
 use super::session::PrepareError;
-use super::{ConnectError, Dialect, Inner, Options, Store, error, files};
+use super::{ConnectError, Dialect, Inner, Options, Store, error, files, host_list};
 
 impl Store {
     /// Opens `mysql://user:password@host:port/database` or `sqlite:path` (its folder must exist).
@@ -24,26 +28,23 @@ impl Store {
     pub async fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
         let address = Address::parse(url)?;
         let primary = Arc::new(Primary::new());
-        let (dialect, lock) = match &address.target {
-            Target::MySql(_) => (Dialect::MySql, None),
-            Target::Sqlite(file) => (Dialect::Sqlite, Some(claim(file, options.create)?)),
-        };
-        let open = async {
-            match &address.target {
-                Target::MySql(url) => pools::mysql(url, options, &primary).await,
-                Target::Sqlite(file) => pools::sqlite(file, options).await,
+        let (dialect, database_name, hosts, lock, opened) = match &address.target {
+            Target::MySql(urls) => {
+                let (hosts, current, role) = choose_host(&address, urls, options).await?;
+                let hosts = Arc::new(Hosts::new(hosts, current, role));
+                let opened = timeout(options.deadline, pools::mysql(&hosts, options, &primary)).await;
+                (Dialect::MySql, urls.first().map(|url| url.path().to_owned()), Some(hosts), None, opened)
+            }
+            Target::Sqlite(file) => {
+                let lock = claim(file, options.create)?;
+                let opened = timeout(options.deadline, pools::sqlite(file, options)).await;
+                (Dialect::Sqlite, None, None, Some(lock), opened)
             }
         };
-        let Pools { readers, writers, searches, numbering } =
-            match tokio::time::timeout(options.deadline, open).await {
-                Ok(Ok(pools)) => pools,
-                Ok(Err(error)) => return Err(explain(&address, error)),
-                Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
-            };
-
-        let database_name = match &address.target {
-            Target::MySql(url) => Some(url.path().to_owned()),
-            Target::Sqlite(_) => None,
+        let Pools { readers, writers, searches, numbering, joins_statements } = match opened {
+            Ok(Ok(pools)) => pools,
+            Ok(Err(error)) => return Err(explain(&address, error)),
+            Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
         };
         let store = Self {
             inner: Arc::new(Inner {
@@ -58,18 +59,26 @@ impl Store {
                 options: options.clone(),
                 numbering: numbering.map(HotConnections::new),
                 deadline: options.deadline,
+                joins_statements,
                 clock: Clock::new(),
                 unhealthy: AtomicBool::new(false),
+                reference_rules: ReferenceRules::default(),
                 row_cache: RowCache::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogThrottle::default(),
                 primary,
+                hosts: hosts.clone(),
+                search: Default::default(),
+                replica: Default::default(),
                 parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
                 file: lock,
             }),
         };
+        if let Some(hosts) = hosts {
+            store.start_search(hosts);
+        }
         store.refresh_clock().await.map_err(|error| store.unreachable(&error))?;
         Ok(store)
     }
@@ -77,6 +86,45 @@ impl Store {
     pub(super) fn unreachable(&self, cause: impl ToString) -> ConnectError {
         unreachable(&self.inner.address.load(), cause)
     }
+}
+
+/// Returns the hosts of a URL, the one to connect to, and its role: the primary, or else a replica.
+///
+/// # Errors
+/// Why none of them can be used.
+pub(super) async fn choose_host(
+    address: &Address,
+    urls: &[Url],
+    options: &Options,
+) -> Result<(Vec<Host>, usize, Role), ConnectError> {
+    let hosts = hosts_of(address, urls, options)?;
+    if hosts.len() == 1 {
+        // The pools make the first connection.
+        return Ok((hosts, 0, Role::Primary));
+    }
+    let found = hosts::examine(&hosts, None).await;
+    if let Some(primary) = hosts::primary(&found, 0) {
+        return Ok((hosts, primary, Role::Primary));
+    }
+    if let Some(replica) = found.iter().position(Result::is_ok) {
+        return Ok((hosts, replica, Role::Replica));
+    }
+    let cause = hosts::describe(&hosts, &found);
+    let errors = found.into_iter().filter_map(Result::err).map(|error| explain(address, error.into()));
+    // An error that waiting does not change comes first.
+    let permanent = errors.into_iter().find(|error| !error.is_temporary());
+    Err(permanent.unwrap_or_else(|| unreachable(&address.shown, cause)))
+}
+
+/// Returns the hosts of a URL, without a connection.
+pub(super) fn hosts_of(
+    address: &Address,
+    urls: &[Url],
+    options: &Options,
+) -> Result<Vec<Host>, ConnectError> {
+    let host = |url| Ok(Host { shown: host_list::shown(url), options: pools::mysql_options(url, options)? });
+    let hosts: Result<Vec<Host>, sqlx::Error> = urls.iter().map(host).collect();
+    hosts.map_err(|error| explain(address, error.into()))
 }
 
 fn claim(file: &Path, create: bool) -> Result<files::Claim, ConnectError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::address::BadUrl;
+use super::mysql_url::BadUrl;
 
 /// Why the database cannot be opened. The messages contain no password.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,14 @@ pub enum ConnectError {
     /// Orders cannot be written with the settings of the server.
     #[error("the database is not set up for orders: {0}")]
     Misconfigured(String),
+    /// The server is none of MySQL or MariaDB, and takes other locks.
+    #[error("the database is {name}, on which orders are not safe: {reason}")]
+    UnsafeEngine {
+        /// The name of the server.
+        name: &'static str,
+        /// What it does differently.
+        reason: &'static str,
+    },
     /// The user lacks a privilege.
     #[error("the user of the database lacks a privilege: {cause}")]
     Privileges {
@@ -103,6 +111,7 @@ impl ConnectError {
             | Self::InUse(_)
             | Self::Missing(_)
             | Self::Misconfigured(_)
+            | Self::UnsafeEngine { .. }
             | Self::Privileges { .. }
             | Self::Newer { .. }
             | Self::Development

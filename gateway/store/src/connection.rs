@@ -22,16 +22,16 @@ impl Pool {
     /// contain them several times, and axum copies that of each request.
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
-            Self::MySql(pool) => Connection::MySql(Box::pin(pool.acquire()).await?),
-            Self::Sqlite(pool) => Connection::Sqlite(Box::pin(pool.acquire()).await?),
+            Self::MySql(pool) => Link::MySql(Box::pin(pool.acquire()).await?).into(),
+            Self::Sqlite(pool) => Link::Sqlite(Box::pin(pool.acquire()).await?).into(),
         })
     }
 
     /// Returns an idle connection, if there is one.
     pub(super) fn try_acquire(&self) -> Option<Connection> {
         match self {
-            Self::MySql(pool) => pool.try_acquire().map(Connection::MySql),
-            Self::Sqlite(pool) => pool.try_acquire().map(Connection::Sqlite),
+            Self::MySql(pool) => pool.try_acquire().map(|connection| Link::MySql(connection).into()),
+            Self::Sqlite(pool) => pool.try_acquire().map(|connection| Link::Sqlite(connection).into()),
         }
     }
 
@@ -65,18 +65,38 @@ impl Pool {
 }
 
 /// A connection of a [`Pool`]. When it is dropped, it returns to the pool.
-pub(super) enum Connection {
+pub(super) struct Connection {
+    pub(super) link: Link,
+    /// The statements that are sent with COMMIT; `None` if each statement is sent alone.
+    pub(super) last: Option<Vec<LastStatement>>,
+}
+
+/// A statement that is sent with COMMIT (see `last_statements`).
+pub(super) struct LastStatement {
+    pub(super) text: String,
+    /// Whether it has to change one row, and can change only that.
+    pub(super) has_condition: bool,
+}
+
+/// A connection to one kind of database.
+pub(super) enum Link {
     MySql(PoolConnection<MySql>),
     Sqlite(PoolConnection<Sqlite>),
+}
+
+impl From<Link> for Connection {
+    fn from(link: Link) -> Self {
+        Self { link, last: None }
+    }
 }
 
 impl Connection {
     /// Executes text that is not prepared, such as COMMIT. Text only comes from this program.
     pub(super) async fn execute_text(&mut self, text: impl Into<String>) -> Result<(), sqlx::Error> {
         let query = sqlx::raw_sql(AssertSqlSafe(text.into()));
-        match self {
-            Self::MySql(connection) => query.execute(&mut **connection).await.map(drop),
-            Self::Sqlite(connection) => query.execute(&mut **connection).await.map(drop),
+        match &mut self.link {
+            Link::MySql(connection) => query.execute(&mut **connection).await.map(drop),
+            Link::Sqlite(connection) => query.execute(&mut **connection).await.map(drop),
         }
     }
 
@@ -84,9 +104,9 @@ impl Connection {
     ///
     /// It takes what is not finished with it, such as a statement or a transaction.
     pub(super) fn discard(self) {
-        match self {
-            Self::MySql(connection) => drop(connection.detach()),
-            Self::Sqlite(connection) => drop(connection.detach()),
+        match self.link {
+            Link::MySql(connection) => drop(connection.detach()),
+            Link::Sqlite(connection) => drop(connection.detach()),
         }
     }
 }

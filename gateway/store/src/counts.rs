@@ -30,16 +30,17 @@ impl Counts {
 }
 
 impl Store {
-    /// Counts the orders of the caller's tenant in each status, up to [`COUNT_LIMIT`], in one statement.
+    /// Counts the orders of the caller's tenant in each status, up to [`COUNT_LIMIT`], in one statement. A replica may
+    /// be read.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn counts(&self, principal: &Principal) -> Result<Counts, Error> {
         let by_due = self.dialect().by_due();
-        let (at, tenant) = (self.now(), principal.tenant.clone());
-        self.read(move |connection| {
+        let (at, tenant, kinds) = (self.now(), principal.tenant.clone(), self.stored_kinds().await?);
+        self.read_older(move |connection| {
             Box::pin(async move {
-                let found = count(by_due, &tenant, COUNT_LIMIT, at).fetch(connection).await?;
+                let found = count(by_due, &tenant, &kinds, COUNT_LIMIT, at).fetch(connection).await?;
                 let mut counts = [0; Status::ALL.len()];
                 let mut ready = 0;
                 if let Some(row) = found.first() {
@@ -50,8 +51,9 @@ impl Store {
                             ready += counted;
                         }
                     }
-                    for column in parts().count()..parts().count() + Priority::ALL.len() {
-                        ready += rows::number::<u32>(row, column)?;
+                    let due = Priority::ALL.len() * kinds.len();
+                    for column in parts().count()..parts().count() + due {
+                        ready = COUNT_LIMIT.min(ready + rows::number::<u32>(row, column)?);
                     }
                 }
                 Ok(Counts { at, counts, ready: ready.min(COUNT_LIMIT) })
@@ -101,15 +103,20 @@ impl Store {
         });
         let mut ready = held.await?;
         let mut due = Vec::new();
-        self.each_waiting_tenant(|tenant| due.extend(tenant.due_priorities(now))).await?;
+        self.each_waiting_tenant(|kind, tenant| {
+            due.extend(
+                tenant.due_priorities(now).map(|(tenant, priority)| (kind.to_owned(), tenant, priority)),
+            );
+        })
+        .await?;
         for piece in bucketed_chunks(&due) {
             let (piece, by_due) = (piece.to_vec(), self.dialect().by_due());
             let counted = self.read(move |connection| {
                 Box::pin(async move {
                     let mut sql = Statement::default();
-                    for (n, (tenant, priority)) in piece.into_iter().enumerate() {
+                    for (n, (kind, tenant, priority)) in piece.into_iter().enumerate() {
                         sql.push(if n == 0 { "SELECT " } else { " UNION ALL SELECT " });
-                        count_due(&mut sql, by_due, &tenant, priority, COUNT_LIMIT, now);
+                        count_due(&mut sql, by_due, (&kind, &tenant, priority), COUNT_LIMIT, now);
                     }
                     sql.fetch(connection).await?.iter().map(|row| rows::number::<u32>(row, 0)).sum()
                 })
@@ -130,9 +137,15 @@ fn parts() -> impl Iterator<Item = (usize, Segment)> {
     statuses.flat_map(|(n, status)| Segment::of(&[status]).into_iter().map(move |part| (n, part)))
 }
 
-/// Builds a SELECT of one row: one column for each segment, then one for the due orders of each priority. The inner
+/// Builds a SELECT of one row: one column for each segment, then one for the due orders of each kind and priority. The inner
 /// `LIMIT` keeps it cheap: the read of the index `orders_by_stage` stops after this number of entries.
-fn count(by_due: &str, tenant: &TenantId, limit: u32, now: Timestamp) -> Statement<'static> {
+fn count(
+    by_due: &str,
+    tenant: &TenantId,
+    kinds: &[String],
+    limit: u32,
+    now: Timestamp,
+) -> Statement<'static> {
     let mut sql = Statement::new("SELECT ");
     for (n, (_, part)) in parts().enumerate() {
         sql.push(if n == 0 { "" } else { ", " });
@@ -140,23 +153,28 @@ fn count(by_due: &str, tenant: &TenantId, limit: u32, now: Timestamp) -> Stateme
         part.condition(&mut sql, Some(tenant));
         sql.push(" LIMIT ?) ").push(&format!("part_{n})")).bind(i64::from(limit));
     }
-    for priority in Priority::ALL {
-        sql.push(", ");
-        count_due(&mut sql, by_due, tenant.as_str(), priority, limit, now);
+    for kind in kinds {
+        for priority in Priority::ALL {
+            sql.push(", ");
+            count_due(&mut sql, by_due, (kind, tenant.as_str(), priority), limit, now);
+        }
     }
     sql
 }
 
-/// Adds the number of due orders of a tenant and a priority.
+/// Adds the number of due orders of a kind, a tenant and a priority.
 fn count_due(
     sql: &mut Statement<'_>,
     by_due: &str,
-    tenant: &str,
-    priority: Priority,
+    (kind, tenant, priority): (&str, &str, Priority),
     limit: u32,
     now: Timestamp,
 ) {
     sql.push("(SELECT COUNT(*) FROM (SELECT 1 FROM orders").push(by_due);
-    sql.push(" WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at <= ? LIMIT ?) due)");
-    sql.bind(priority.as_str()).bind(tenant.to_owned()).bind(now.as_micros()).bind(i64::from(limit));
+    sql.push(" WHERE stage = 'waiting' AND kind = ? AND priority = ? AND tenant_id = ? AND due_at <= ? LIMIT ?) due)");
+    sql.bind(kind.to_owned())
+        .bind(priority.as_str())
+        .bind(tenant.to_owned())
+        .bind(now.as_micros())
+        .bind(i64::from(limit));
 }

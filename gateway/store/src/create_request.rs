@@ -31,6 +31,17 @@ pub enum InsertOutcome {
     Replayed(OrderId),
     /// The key was used before, for another request.
     KeyConflict,
+    /// Other orders have references of these orders, which are unique for the tenant. Nothing is written.
+    ReferenceTaken(Vec<TakenReference>),
+}
+
+/// An order of a request whose reference another order has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenReference {
+    /// The index of the order in its request.
+    pub index: usize,
+    /// The order that has the reference. `None` for an earlier order of the same request.
+    pub order: Option<OrderId>,
 }
 
 impl CreateRequest {
@@ -77,6 +88,12 @@ impl NewOrder {
         Self(Arc::new(Order { trace, ..Order::pending(id, tenant, content, created_at) }))
     }
 
+    /// As [`NewOrder::traced`], in place of another order.
+    pub fn replacing(self, old: OrderId) -> Self {
+        let order = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Order { replaces: Some(old), ..order }))
+    }
+
     /// Returns the order, which all clones share.
     pub fn order(&self) -> Arc<Order> {
         self.0.clone()
@@ -85,6 +102,11 @@ impl NewOrder {
     /// Returns whether the order is not scheduled for later.
     pub fn starts_at_once(&self) -> bool {
         self.process_after.is_none()
+    }
+
+    /// Returns whether the gateway can push it to the queue without dispatch.
+    pub fn is_enqueued_directly(&self) -> bool {
+        self.starts_at_once() && self.kind.is_default()
     }
 
     /// Returns event 1.

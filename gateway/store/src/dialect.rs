@@ -127,6 +127,24 @@ impl Dialect {
         }
     }
 
+    /// Selects up to a number of kinds of orders that may wait, in their order, as one entry of the index `orders_due` each.
+    /// In MySQL the index contains all orders. Binds the number.
+    pub(super) fn kinds(self) -> &'static str {
+        match self {
+            // As for `waiting_tenants`.
+            Self::MySql => {
+                "SELECT kind, MIN(priority) FROM orders FORCE INDEX (orders_due) GROUP BY kind ORDER BY kind LIMIT ?"
+            }
+            Self::Sqlite => {
+                "WITH RECURSIVE present (kind) AS (\
+                 SELECT (SELECT MIN(kind) FROM orders INDEXED BY orders_due WHERE stage = 'waiting') \
+                 UNION ALL SELECT (SELECT MIN(kind) FROM orders INDEXED BY orders_due \
+                 WHERE stage = 'waiting' AND kind > present.kind) FROM present WHERE present.kind IS NOT NULL LIMIT ?) \
+                 SELECT kind FROM present WHERE kind IS NOT NULL"
+            }
+        }
+    }
+
     /// Reads the database's time in microseconds since 1970.
     pub(super) fn now(self) -> &'static str {
         match self {
@@ -172,29 +190,29 @@ impl Dialect {
         }
     }
 
-    /// Selects the ids of waiting orders that dispatch does not find, as ranges of the index `orders_due`. Binds their
-    /// maximum number.
+    /// Selects the ids of waiting orders of a kind that dispatch does not find, as ranges of the index `orders_due`. Binds
+    /// the kind and the maximum number.
     ///
     /// They have none of the priorities or, in SQLite, whose index contains waiting orders only, a due time that never
     /// comes, or a tenant that is a blob, which sorts after text. The only other value of an ENUM of MySQL is its error value, the empty string.
     pub(super) fn stray(self) -> &'static str {
         match self {
             Self::MySql => {
-                "SELECT id FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' AND priority = '' LIMIT ?"
+                "SELECT id FROM orders FORCE INDEX (orders_due) WHERE kind = ? AND priority = '' AND stage = 'waiting' LIMIT ?"
             }
             Self::Sqlite => {
                 "WITH RECURSIVE waiting (name) AS (\
                  SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage WHERE stage = 'waiting') \
                  UNION ALL SELECT (SELECT MIN(tenant_id) FROM orders INDEXED BY orders_by_stage \
                  WHERE stage = 'waiting' AND tenant_id > waiting.name) FROM waiting WHERE waiting.name IS NOT NULL) \
-                 SELECT id FROM (SELECT id FROM orders INDEXED BY orders_due WHERE stage = 'waiting' AND (\
+                 SELECT id FROM (SELECT id FROM orders INDEXED BY orders_due WHERE stage = 'waiting' AND kind = ?1 AND (\
                  priority < 'high' OR (priority > 'high' AND priority < 'low') \
                  OR (priority > 'low' AND priority < 'normal') OR priority > 'normal') \
                  UNION ALL SELECT orders.id FROM waiting CROSS JOIN orders INDEXED BY orders_due \
-                 WHERE orders.stage = 'waiting' AND orders.priority IN ('high', 'low', 'normal') \
+                 WHERE orders.stage = 'waiting' AND orders.kind = ?1 AND orders.priority IN ('high', 'low', 'normal') \
                  AND orders.tenant_id = waiting.name AND orders.due_at >= 9223372036854775807 \
                  UNION ALL SELECT id FROM orders INDEXED BY orders_by_stage \
-                 WHERE stage = 'waiting' AND tenant_id >= x'') LIMIT ?"
+                 WHERE stage = 'waiting' AND tenant_id >= x'') LIMIT ?2"
             }
         }
     }

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use domain::{Priority, Timestamp};
+use domain::{Kind, Priority, Timestamp};
 use tokio::time::Instant;
 
 use super::ready::{Claimed, DispatchCursor, Share, ShareClaim};
@@ -23,12 +23,16 @@ use super::{Dialect, Error, Store};
 const MAX_SEARCHED: usize = 200;
 /// The maximum number of tenants in one pass.
 const MAX_SHARES: usize = 16;
+/// The maximum number of kinds of orders that dispatch searches. Further ones, by name, wait.
+pub const MAX_KINDS: usize = 100;
 /// The maximum age of a search.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The position of dispatch among the tenants with due orders.
 #[derive(Debug, Default)]
 pub struct DueTenants {
+    /// The kind of the orders.
+    kind: Kind,
     /// The last tenant that was alone with due orders.
     alone: Option<String>,
     /// The position among its orders, while it is alone.
@@ -130,7 +134,8 @@ impl Store {
         if is_new {
             self.search_tenants(tenants).await?;
         }
-        let shares = tenants.found.as_ref().map(|found| found.shares(limit)).unwrap_or_default();
+        let shares =
+            tenants.found.as_ref().map(|found| found.shares(&tenants.kind, limit)).unwrap_or_default();
         let ShareClaim::Claimed(claimed) = self.claim_shares(shares.clone(), visibility_timeout).await?
         else {
             return Ok(None);
@@ -150,10 +155,10 @@ impl Store {
     /// Searches the next tenants with due orders.
     async fn search_tenants(&self, tenants: &mut DueTenants) -> Result<(), Error> {
         let mut after = tenants.served.clone().filter(|_| tenants.in_pages);
-        let mut found = self.read_tenants(after.clone()).await?;
+        let mut found = self.read_tenants(&tenants.kind, after.clone()).await?;
         if found.end.is_some() && after.is_none() && tenants.served.is_some() {
             after.clone_from(&tenants.served);
-            found = self.read_tenants(after.clone()).await?;
+            found = self.read_tenants(&tenants.kind, after.clone()).await?;
         }
         tenants.in_pages = found.end.is_some() || after.is_some();
         found.complete = !tenants.in_pages;
@@ -170,9 +175,10 @@ impl Store {
     }
 
     /// Reads the tenants with due orders after a tenant.
-    async fn read_tenants(&self, after: Option<String>) -> Result<Found, Error> {
+    async fn read_tenants(&self, kind: &Kind, after: Option<String>) -> Result<Found, Error> {
         let now = self.now();
-        let TenantPage { tenants, end } = self.waiting_tenants(after.unwrap_or_default()).await?;
+        let TenantPage { tenants, end } =
+            self.waiting_tenants(kind.as_str(), after.unwrap_or_default()).await?;
         let turns: VecDeque<Turn> = tenants
             .into_iter()
             .map(|tenant| Turn {
@@ -186,9 +192,9 @@ impl Store {
         Ok(Found { at: Instant::now(), complete: false, end, turns, without_turn })
     }
 
-    /// Reads the next [`MAX_SEARCHED`] tenants with waiting orders after a tenant.
-    async fn waiting_tenants(&self, after: String) -> Result<TenantPage, Error> {
-        let sql = due_tenants(after, self.inner.dialect);
+    /// Reads the next [`MAX_SEARCHED`] tenants with waiting orders after a tenant, with the due times of those of a kind.
+    async fn waiting_tenants(&self, kind: &str, after: String) -> Result<TenantPage, Error> {
+        let sql = due_tenants(kind, after, self.inner.dialect);
         let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
         let read = |row: &Row| {
             // A due time that is not a number belongs to an unreadable order.
@@ -201,24 +207,49 @@ impl Store {
         Ok(TenantPage { tenants, end })
     }
 
-    /// Calls `visit` for each tenant with waiting orders.
+    /// Calls `visit` for each kind of waiting orders, as it is stored, and each tenant with such orders.
     pub(super) async fn each_waiting_tenant(
         &self,
-        mut visit: impl FnMut(WaitingTenant) + Send,
+        mut visit: impl FnMut(&str, WaitingTenant) + Send,
     ) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let TenantPage { tenants, end } = self.waiting_tenants(after).await?;
-            tenants.into_iter().for_each(&mut visit);
-            match end {
-                Some(end) => after = end,
-                None => return Ok(()),
+        for kind in self.stored_kinds().await? {
+            let mut after = String::new();
+            loop {
+                let TenantPage { tenants, end } = self.waiting_tenants(&kind, after).await?;
+                let waiting = tenants.into_iter().filter(|tenant| tenant.due != [None; 3]);
+                waiting.for_each(|tenant| visit(&kind, tenant));
+                match end {
+                    Some(end) => after = end,
+                    None => break,
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Returns the kinds of orders that may wait, besides those whose names are not valid.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn kinds(&self) -> Result<Vec<Kind>, Error> {
+        Ok(self.stored_kinds().await?.iter().filter_map(|kind| kind.parse().ok()).collect())
+    }
+
+    /// Returns the kinds of orders that may wait, as they are stored: one entry of the index for each.
+    pub(super) async fn stored_kinds(&self) -> Result<Vec<String>, Error> {
+        let sql = kinds(self.inner.dialect);
+        let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        // A kind that is not text belongs to stray orders.
+        Ok(rows.iter().filter_map(|row| row.get::<String>(0).ok()).collect())
     }
 }
 
 impl DueTenants {
+    /// Creates the position among the orders of a kind.
+    pub fn of(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
     /// Makes the next pass begin with the earliest due times, and with a search for other tenants.
     pub fn restart(&mut self) {
         self.cursor = DispatchCursor::default();
@@ -228,7 +259,7 @@ impl DueTenants {
     /// Returns the share of the tenant that may be alone with due orders.
     fn alone(&self, limit: u32) -> Option<Share> {
         let tenant = self.alone.clone()?;
-        Some(Share { tenant, limit, waiting: [true; 3], cursor: self.cursor })
+        Some(Share { kind: self.kind.clone(), tenant, limit, waiting: [true; 3], cursor: self.cursor })
     }
 
     fn claimed_alone(&mut self, claimed: Vec<(Claimed, [bool; 3])>) -> FairClaim {
@@ -286,10 +317,11 @@ impl DueTenants {
 
 impl Found {
     /// Divides the limit among the next tenants.
-    fn shares(&self, limit: u32) -> Vec<Share> {
+    fn shares(&self, kind: &Kind, limit: u32) -> Vec<Share> {
         let tenants = self.turns.len().min(MAX_SHARES).min(limit as usize).max(1) as u32;
         let turns = self.turns.iter().take(tenants as usize).zip(0..);
         let share = |(turn, n): (&Turn, u32)| Share {
+            kind: kind.clone(),
             tenant: turn.tenant.clone(),
             limit: limit / tenants + u32::from(n < limit % tenants),
             waiting: turn.waiting,
@@ -299,18 +331,27 @@ impl Found {
     }
 }
 
-/// Builds the statement that reads tenants with waiting orders, and the earliest due time of each of their priorities.
-fn due_tenants(after: String, dialect: Dialect) -> Statement<'static> {
+/// Builds the statement that reads tenants with waiting orders of any kind, and the earliest due time of each of their
+/// priorities among those of one kind.
+fn due_tenants(kind: &str, after: String, dialect: Dialect) -> Statement<'static> {
     let mut sql = Statement::new("SELECT tenant.name");
     for priority in Priority::ALL {
         // One entry of the index. MySQL would sort all of them by the due time alone.
         sql.push(", (SELECT due_at FROM orders").push(dialect.by_due()).push(" WHERE ");
-        sql.push(dialect.in_due_index())
-            .push("priority = ? AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)");
-        sql.bind(priority.as_str());
+        sql.push(dialect.in_due_index()).push(
+            "kind = ? AND priority = ? AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)",
+        );
+        sql.bind(kind.to_owned()).bind(priority.as_str());
     }
     sql.push(" FROM (").push(dialect.waiting_tenants()).push(") tenant");
     sql.bind(after).bind(MAX_SEARCHED as i64);
+    sql
+}
+
+/// Builds the statement that reads the kinds of orders that may wait.
+pub(super) fn kinds(dialect: Dialect) -> Statement<'static> {
+    let mut sql = Statement::new(dialect.kinds());
+    sql.bind(MAX_KINDS as i64);
     sql
 }
 
@@ -327,11 +368,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
         let range = (Timestamp::from_micros(0), Timestamp::from_micros(9));
-        let claim = due_orders(Priority::Normal, 5, range, "default", Dialect::Sqlite);
+        let kind = Kind::default();
+        let claim = due_orders(&kind, Priority::Normal, 5, range, "default", Dialect::Sqlite);
+        let tenants = || due_tenants("default", String::new(), Dialect::Sqlite);
         for (sql, range) in [
-            (due_tenants(String::new(), Dialect::Sqlite), "orders_by_stage (stage=? AND tenant_id>?)"),
-            (due_tenants(String::new(), Dialect::Sqlite), "orders_due (priority=? AND tenant_id=?)"),
-            (claim, "orders_due (priority=? AND tenant_id=? AND due_at>? AND due_at<?)"),
+            (tenants(), "orders_by_stage (stage=? AND tenant_id>?)"),
+            (tenants(), "orders_due (kind=? AND priority=? AND tenant_id=?)"),
+            (claim, "orders_due (kind=? AND priority=? AND tenant_id=? AND due_at>? AND due_at<?)"),
+            (kinds(Dialect::Sqlite), "orders_due (kind>?)"),
         ] {
             let sql = sql.explained();
             let plan = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();
@@ -371,7 +415,7 @@ mod tests {
             let mut tenants = found(&names);
             let mut places = [0_u32; 5];
             for _ in 0..60 {
-                let shares = tenants.found.as_ref().unwrap().shares(capacity);
+                let shares = tenants.found.as_ref().unwrap().shares(&Kind::default(), capacity);
                 assert_eq!(shares.iter().map(|share| share.limit).sum::<u32>(), capacity);
                 for share in &shares {
                     places[names.iter().position(|name| *name == share.tenant).unwrap()] += share.limit;

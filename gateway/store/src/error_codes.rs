@@ -32,8 +32,8 @@ pub(super) enum Kind {
 
 /// Deadlock or failed certification (Galera, at COMMIT too), and (MariaDB) a row that changed since it was read; Group
 /// Replication rolled the transaction back at COMMIT; a table was altered: as detected by a snapshot, and by a prepared
-/// statement; the codes of XA for a deadlock and a timeout.
-const CONFLICTS: [u16; 7] = [1213, 1020, 3101, 1412, 1615, 1613, 1614];
+/// statement; the codes of XA for a deadlock and a timeout; a lock wait timeout at the counter of a table.
+const CONFLICTS: [u16; 8] = [1213, 1020, 3101, 1412, 1615, 1613, 1614, 1467];
 /// Lock wait timeout; a lock with NOWAIT.
 const LOCKED: [u16; 2] = [1205, 3572];
 /// Too many connections: of the server, of the user (two codes); no thread for another one.
@@ -142,6 +142,7 @@ mod tests {
         for (number, kind) in [
             (1047, Kind::Away),
             (1213, Kind::Conflict),
+            (1467, Kind::Conflict),
             (3101, Kind::Conflict),
             (3100, Kind::Away),
             (3796, Kind::Away),

@@ -68,7 +68,7 @@ pub enum LogPage {
     Expired(u64),
 }
 
-/// Appends events to the log, in the transaction that writes them.
+/// Appends events to the log, at the end of the transaction that writes them.
 pub(super) async fn append(
     connection: &mut Connection,
     events: &[Arc<OrderEvent>],
@@ -76,14 +76,19 @@ pub(super) async fn append(
 ) -> Result<(), Error> {
     let rows: Vec<&[Arc<OrderEvent>]> = events.chunks(MAX_EVENTS_PER_ROW).collect();
     for piece in bucketed_chunks(&rows) {
-        let mut sql = Statement::new("INSERT INTO event_log (events, created_at, payload) VALUES ");
-        sql.rows(piece.len(), "(?,?,?)");
+        let mut sql = Statement::new("INSERT INTO event_log (events, created_at, payload) ");
+        if connection.has_condition() {
+            // The event of the order whose change precedes it.
+            sql.push("SELECT ?,?,? FROM DUAL WHERE ROW_COUNT() = 1");
+        } else {
+            sql.push("VALUES ").rows(piece.len(), "(?,?,?)");
+        }
         for events in piece {
             let mut payload = vec![VERSION];
             payload.extend(encode_events(events));
             sql.bind(events.len() as i64).bind(now.as_micros()).bind(payload);
         }
-        sql.execute(connection).await?;
+        sql.execute_last(connection).await?;
     }
     Ok(())
 }

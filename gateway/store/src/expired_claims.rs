@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::transition::Command;
-use domain::{OrderId, Status, Timestamp};
+use domain::{Kind, OrderId, Status, Timestamp};
 
 use super::connection::Connection;
 use super::isolate::update_orders;
@@ -15,7 +15,7 @@ use super::row::Row;
 use super::rows::DUE_AGAIN;
 use super::statement::{Statement, padded_chunks};
 use super::unreadable::Unreadable;
-use super::{Dialect, Error, Store, rows};
+use super::{Dialect, Error, Store, due_tenants, rows};
 
 /// Maximum number of waiting orders that dispatch does not find, in one result.
 const MAX_UNREACHABLE: i64 = 100;
@@ -162,7 +162,7 @@ impl Store {
             })
         });
         let mut oldest = held.await?;
-        self.each_waiting_tenant(|tenant| {
+        self.each_waiting_tenant(|_, tenant| {
             oldest = oldest.into_iter().chain(tenant.due.into_iter().flatten()).min();
         })
         .await?;
@@ -171,14 +171,28 @@ impl Store {
     }
 }
 
-/// Returns waiting orders that dispatch does not find, because it searches each known priority.
+/// Returns waiting orders that dispatch does not find, because it searches each valid kind and each known priority.
 async fn unreachable_orders(connection: &mut Connection, dialect: Dialect) -> Result<Vec<Unreadable>, Error> {
-    let mut sql = Statement::new(dialect.stray());
-    sql.bind(MAX_UNREACHABLE);
-    let rows = sql.fetch(connection).await?;
-    let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
-    let error = Error::Row("waits, but with an unknown priority or a due time that never comes".to_owned());
-    Ok(ids.map(|id| Unreadable::new(id, &error)).collect())
+    let mut found = Vec::new();
+    for row in due_tenants::kinds(dialect).fetch(connection).await? {
+        let Ok(kind) = row.get::<String>(0) else { continue };
+        let (mut sql, problem) = match kind.parse::<Kind>() {
+            Ok(_) => (
+                Statement::new(dialect.stray()),
+                "waits, but with an unknown priority or a due time that never comes".to_owned(),
+            ),
+            Err(error) => {
+                let mut sql = Statement::new("SELECT id FROM orders");
+                sql.push(dialect.by_due()).push(" WHERE kind = ? AND stage = 'waiting' LIMIT ?");
+                (sql, format!("kind '{kind}' {error}"))
+            }
+        };
+        sql.bind(kind).bind(MAX_UNREACHABLE);
+        let rows = sql.fetch(connection).await?;
+        let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
+        found.extend(ids.map(|id| Unreadable::new(id, &Error::Row(problem.clone()))));
+    }
+    Ok(found)
 }
 
 impl ExpiredClaims {
@@ -209,19 +223,23 @@ mod tests {
     async fn waiting_orders_that_dispatch_does_not_find_are_unreadable() {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite(&folder, &Options::default()).await;
-        let creations = orders(store.now(), 5);
+        let creations = orders(store.now(), 6);
         let mut ids: Vec<OrderId> = creations.iter().map(|creation| creation.id()).collect();
         store.insert(creations).await.unwrap();
         let limits = ClaimLimits::default();
         assert_eq!(store.expired_claims(100, limits).await.unwrap().unreadable, []);
-        ids.truncate(3);
+        ids.truncate(4);
         let damaged = ids.clone();
         store
             .write(|connection| {
                 let damaged = damaged.clone();
                 Box::pin(async move {
-                    let defects =
-                        ["priority = 'urgent'", "due_at = 9223372036854775807", "tenant_id = x'ff'"];
+                    let defects = [
+                        "priority = 'urgent'",
+                        "due_at = 9223372036854775807",
+                        "tenant_id = x'ff'",
+                        "kind = 'A b'",
+                    ];
                     for (id, defect) in damaged.into_iter().zip(defects) {
                         let mut sql = Statement::new(format!("UPDATE orders SET {defect} WHERE id = ?"));
                         sql.bind(id);

@@ -46,13 +46,17 @@ impl Store {
 
     /// Waits until a write can succeed: after a write that did not reach the database, until it responds again.
     ///
-    /// A write that was not sent meanwhile was certainly not made. A server that is reachable and refuses connections is
+    /// A write that was not sent meanwhile was certainly not made. A server that is reachable and refuses the query is
     /// not waited for: the next write is refused as fast, and its caller receives the reason.
     pub async fn wait_until_healthy(&self) {
         while self.inner.unhealthy.load(Ordering::Relaxed) {
             match self.refresh_clock().await {
                 Ok(()) => self.inner.unhealthy.store(false, Ordering::Relaxed),
-                Err(Error::Unavailable(Outage::ConnectionLimit(_))) => return,
+                Err(Error::Unavailable(outage))
+                    if !matches!(outage, Outage::Away(_) | Outage::PoolExhausted) =>
+                {
+                    return;
+                }
                 Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }

@@ -155,6 +155,7 @@ impl Store {
             order.not_before = order.process_after.map_or(order.created_at, |at| at.max(order.created_at));
             order.reason = None;
             order.error_class = None;
+            order.replaced_by = None;
             order.updated_at = order.created_at;
         }
         found.orders.sort_unstable_by_key(|order| order.id);

@@ -119,10 +119,10 @@ impl Store {
     pub async fn shorten_waits(&self) -> Result<u64, Error> {
         let mut brought_in = 0;
         let mut tenants = Vec::new();
-        self.each_waiting_tenant(|tenant| tenants.push(tenant.name)).await?;
-        for tenant in &tenants {
+        self.each_waiting_tenant(|kind, tenant| tenants.push((kind.to_owned(), tenant.name))).await?;
+        for (kind, tenant) in &tenants {
             for priority in Priority::ALL {
-                brought_in += self.shorten_waits_of(tenant, priority).await?;
+                brought_in += self.shorten_waits_of(kind, tenant, priority).await?;
             }
         }
         self.bring_in_pause().await?;
@@ -132,11 +132,11 @@ impl Store {
         Ok(brought_in)
     }
 
-    async fn shorten_waits_of(&self, tenant: &str, priority: Priority) -> Result<u64, Error> {
+    async fn shorten_waits_of(&self, kind: &str, tenant: &str, priority: Priority) -> Result<u64, Error> {
         let mut brought_in = 0;
         let mut from = (self.now().as_micros(), OrderId::from_bytes([0xff; 16]));
         loop {
-            let page = self.waiting_after(tenant, priority, from).await?;
+            let page = self.waiting_after(kind, tenant, priority, from).await?;
             brought_in += self.bring_in_page(&page).await?;
             match page.last() {
                 Some(last) if page.len() == PAGE => from = (last.due_at, last.id),
@@ -145,23 +145,24 @@ impl Store {
         }
     }
 
-    /// Returns waiting orders of a tenant that are due after a position, in their order.
+    /// Returns waiting orders of a kind and a tenant that are due after a position, in their order.
     async fn waiting_after(
         &self,
+        kind: &str,
         tenant: &str,
         priority: Priority,
         from: (i64, OrderId),
     ) -> Result<Vec<Waiting>, Error> {
-        let (by_due, tenant) = (self.dialect().by_due(), tenant.to_owned());
+        let (by_due, kind, tenant) = (self.dialect().by_due(), kind.to_owned(), tenant.to_owned());
         self.read(move |connection| {
             Box::pin(async move {
                 let mut sql = Statement::new("SELECT ");
                 columns::STATE.push(&mut sql);
                 sql.push(" FROM orders").push(by_due).push(
-                    " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at < ? \
+                    " WHERE stage = 'waiting' AND kind = ? AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at < ? \
                      AND (due_at > ? OR id > ?) ORDER BY due_at, id LIMIT ?",
                 );
-                sql.bind(priority.as_str()).bind(tenant).bind(from.0).bind(NEVER).bind(from.0);
+                sql.bind(kind).bind(priority.as_str()).bind(tenant).bind(from.0).bind(NEVER).bind(from.0);
                 sql.bind(from.1).bind(PAGE as i64);
                 Ok(sql.fetch(connection).await?.iter().filter_map(Waiting::new).collect())
             })

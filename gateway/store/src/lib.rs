@@ -27,6 +27,7 @@ mod counts;
 mod create_request;
 mod dialect;
 mod due_tenants;
+mod engines;
 mod error;
 mod error_codes;
 mod event_log;
@@ -34,16 +35,24 @@ mod event_readers;
 mod expired_claims;
 mod files;
 mod health;
+mod host_list;
+mod hosts;
 mod hot_connections;
 mod idempotency;
 mod insert;
+mod insert_plan;
 mod inspect;
 mod installation;
 mod isolate;
+mod last_statements;
 mod later_clock;
 mod list;
+mod metadata;
 mod migrate;
+mod mysql_url;
+mod notes;
 mod options;
+mod outputs;
 mod owner;
 mod park;
 mod pause;
@@ -52,13 +61,17 @@ mod personal_data;
 mod pools;
 mod primary;
 mod primary_check;
+mod primary_search;
 mod probe;
 mod read;
 mod read_installation;
 mod read_path;
 mod ready;
+mod references;
 mod repair;
 mod replace_url;
+mod replica;
+mod replica_read;
 mod request_hash;
 mod retention;
 mod row;
@@ -78,7 +91,9 @@ mod tests;
 mod timeline;
 mod tracking;
 mod transition;
+mod unique_references;
 mod unreadable;
+mod unserved_kinds;
 mod webhooks;
 mod workers;
 mod write_path;
@@ -93,35 +108,42 @@ use telemetry::LogThrottle;
 
 use connection::Pool;
 
-pub use address::{BadUrl, check as check_database_url};
+pub use address::check as check_database_url;
 pub use api_keys::{ApiKey, KeyActor, KeyChange, MAX_API_KEYS, MAX_KEY_PAGE};
 pub use audit::{AuditEntry, MAX_AUDIT_PAGE};
 pub use backup::{BackupError, back_up};
 pub use connect_error::ConnectError;
 pub use counts::{COUNT_LIMIT, Counts};
-pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder};
+pub use create_request::{CreateRequest, Idempotency, InsertOutcome, NewOrder, TakenReference};
 pub use dialect::Dialect;
-pub use due_tenants::{DueTenants, FairClaim};
+pub use due_tenants::{DueTenants, FairClaim, MAX_KINDS};
 pub use error::{Error, Outage};
 pub use event_log::{EventLogReport, LogEnds, LogLag, LogPage, LogRetention, LoggedEvent, Numbered};
 pub use event_readers::{
     EventReader, LeaseOutcome, MAX_EVENT_READERS, ReaderChange, ReaderCommit, ReaderLease,
 };
 pub use expired_claims::ExpiredClaims;
+pub use host_list::{MAX_DATABASE_HOSTS, database_hosts};
+pub use insert_plan::{DirectStart, InsertPlan, Inserted};
 pub use inspect::{IntegrityIssue, IntegrityReport, IssueKind};
 pub use installation::Installation;
 pub use isolate::LARGEST_ORDER;
 pub use later_clock::ClaimLimits;
 pub use list::{DeadLetterGroup, DeadLetterGroups, ExportPage, MAX_GROUPED};
+pub use metadata::{MetadataChange, metadata_version};
 pub use migrate::{MigrationProgress, Schema};
+pub use mysql_url::BadUrl;
+pub use notes::NoteOutcome;
 pub use options::Options;
+pub use outputs::Outputs;
 pub use pause_state::Pause;
 pub use personal_data::Erasure;
 pub use probe::Probe;
 pub use read::FoundOrders;
 pub use ready::{Claimed, DispatchCursor, ReadyOrder};
 pub use repair::{InvalidSetting, Repaired, Setting};
-pub use request_hash::{bulk_hash, request_hash};
+pub use replica::ReplicaState;
+pub use request_hash::{bulk_hash, replace_hash, request_hash};
 pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, PrunePosition, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
@@ -130,7 +152,8 @@ pub use signals::{MAX_SIGNAL_ROWS, SignalRow};
 pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 pub use timeline::Timelines;
 pub use tracking::TrackedTenant;
-pub use transition::CommandOutcome;
+pub use transition::{CommandOutcome, ReplaceRequest, Replacement};
+pub use unique_references::{DuplicateReference, MAX_NAMED_DUPLICATES, ReferenceSwitch};
 pub use unreadable::{Cause, Unreadable};
 pub use webhooks::{
     DeliveryState, EndpointChange, EndpointSettings, EndpointUpdate, MAX_ATTEMPT_PAGE, MAX_ENDPOINTS,
@@ -159,9 +182,13 @@ struct Inner {
     database_name: Option<String>,
     options: Options,
     deadline: Duration,
+    /// Whether the server takes several statements in one text.
+    joins_statements: bool,
     clock: clock::Clock,
     /// Whether the last write did not reach the database.
     unhealthy: AtomicBool,
+    /// The tenants that want unique references, as far as they are known.
+    reference_rules: references::ReferenceRules,
     /// Rows that transitions need not read.
     row_cache: row_cache::RowCache,
     /// The number of responses of the database.
@@ -170,6 +197,12 @@ struct Inner {
     statements: Arc<AtomicU64>,
     log: LogThrottle,
     primary: Arc<primary::Primary>,
+    /// `None` if embedded.
+    hosts: Option<Arc<hosts::Hosts>>,
+    /// Is read in place of the primary where the result may be older.
+    replica: std::sync::Mutex<Option<Arc<replica::Replica>>>,
+    /// The task that searches for the primary.
+    search: std::sync::Mutex<tokio::task::JoinSet<()>>,
     parking: unreadable::ParkingLog,
     installation: tokio::sync::OnceCell<Installation>,
     pause_seen: pause_state::LastPause,
@@ -193,22 +226,28 @@ impl Store {
     }
 
     /// Returns the number of open connections of each pool, and of those that are idle.
-    pub fn connections(&self) -> [(&'static str, usize, usize); 3] {
+    pub fn connections(&self) -> [(&'static str, usize, usize); 4] {
         let named = |name, (open, idle)| (name, open, idle);
+        let replica = self.replica().map_or((0, 0), |replica| replica.pool.count());
         [
             named("readers", self.inner.readers.count()),
             named("writers", self.inner.writers.count()),
             named("searches", self.inner.lane.pool.count()),
+            named("replica", replica),
         ]
     }
 
     /// Closes every connection after its present work.
     pub async fn close(&self) {
+        self.end_search();
         if let Some(numbering) = &self.inner.numbering {
             numbering.close().await;
         }
         self.inner.writers.close().await;
         self.inner.readers.close().await;
         self.inner.lane.close().await;
+        if let Some(replica) = self.replica() {
+            replica.pool.close().await;
+        }
     }
 }

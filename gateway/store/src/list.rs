@@ -19,6 +19,7 @@ pub use self::export::ExportPage;
 pub use self::groups::{DeadLetterGroup, DeadLetterGroups, MAX_GROUPED};
 use self::reader::Reader;
 use super::connection::Connection;
+use super::replica::Freshness;
 use super::scan::{Listed, Scan, ScanStart, Scanned};
 use super::search::{ReadPath, ResidualFilter, reduced};
 use super::search_pool::SearchPass;
@@ -37,7 +38,9 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Order>, Error> {
         let scan = newest_first(filter, after, limit);
-        let scanned = self.scan(principal, scan, usize::MAX, &mut SearchPass::default()).await?;
+        let pass = &mut SearchPass::default();
+        let scanned =
+            self.scanning(&principal.tenant, scan, Freshness::Current, pass, orders(usize::MAX)).await?;
         let orders = scanned.items.into_iter().filter_map(|item| match item {
             Listed::Order(order) => Some(*order),
             Listed::Unreadable { .. } => None,
@@ -57,12 +60,12 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<OrderId>, Error> {
         let scan = newest_first(filter, after, limit);
-        self.scan_ids(principal, scan, &mut SearchPass::default()).await
+        self.scanning(&principal.tenant, scan, Freshness::Current, &mut SearchPass::default(), ids).await
     }
 
     /// Reads orders of the caller's tenant in the sequence of a list, until they take about `bytes` bytes.
     ///
-    /// The read begins at a position and returns at least one order, if there is any.
+    /// The read begins at a position and returns at least one order, if there is any. A search may read a replica.
     ///
     /// # Errors
     /// [`Error::TooMuchToRead`] when the database answers and this takes too long all the same, and
@@ -74,11 +77,7 @@ impl Store {
         bytes: usize,
         pass: &mut SearchPass,
     ) -> Result<Scanned, Error> {
-        let tenant = &principal.tenant;
-        self.scanning(tenant, scan, pass, move |reader, connection| {
-            Box::pin(reader.orders(bytes, connection))
-        })
-        .await
+        self.scanning(&principal.tenant, scan, Freshness::MayBeOlder, pass, orders(bytes)).await
     }
 
     /// Returns the ids of these orders.
@@ -91,8 +90,7 @@ impl Store {
         scan: Scan,
         pass: &mut SearchPass,
     ) -> Result<Vec<OrderId>, Error> {
-        let tenant = &principal.tenant;
-        self.scanning(tenant, scan, pass, |reader, connection| Box::pin(reader.ids(connection))).await
+        self.scanning(&principal.tenant, scan, Freshness::MayBeOlder, pass, ids).await
     }
 
     fn reader(&self, tenant: &TenantId, scan: &Scan) -> Reader {
@@ -106,8 +104,9 @@ impl Store {
         &self,
         tenant: &TenantId,
         scan: Scan,
+        freshness: Freshness,
         pass: &mut SearchPass,
-        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
+        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let among = self.few_matches(tenant, &scan.filter).await?;
         let way = match &among {
@@ -115,20 +114,25 @@ impl Store {
             Some(_) if scan.filter.item_contains.is_none() => ReadPath::Indexed,
             _ => self.read_path(tenant, &scan.filter, scan.sort, pass).await?,
         };
-        self.searching(way, Reader { among, ..self.reader(tenant, &scan) }, work).await
+        // A list that an index serves is cheap, and shows an order as soon as it is created.
+        let freshness = if matches!(way, ReadPath::Indexed) { Freshness::Current } else { freshness };
+        self.searching(way, freshness, Reader { among, ..self.reader(tenant, &scan) }, work).await
     }
 
     async fn searching<T: Send + 'static>(
         &self,
         way: ReadPath,
+        freshness: Freshness,
         reader: Reader,
-        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Send + 'static,
+        work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let answers = || self.inner.answers.load(Ordering::Relaxed);
         let before = answers();
-        let outcome = match way {
-            ReadPath::Indexed => self.read(move |connection| work(reader, connection)).await,
-            ReadPath::Search(permit) => self.search(permit, move |connection| work(reader, connection)).await,
+        let run = with_reader(reader, self.search_time(), work);
+        let outcome = match (way, freshness) {
+            (ReadPath::Indexed, Freshness::Current) => self.read(run).await,
+            (ReadPath::Indexed, Freshness::MayBeOlder) => self.read_older(run).await,
+            (ReadPath::Search(permit), freshness) => self.search(permit, freshness, run).await,
         };
         match outcome {
             // The database responded to others meanwhile.
@@ -142,6 +146,25 @@ impl Store {
     fn search_time(&self) -> Duration {
         self.inner.deadline * 3 / 4
     }
+}
+
+/// Returns the work of a reader on a connection. Its time begins again when the primary is read in place of a replica.
+fn with_reader<T>(
+    reader: Reader,
+    time: Duration,
+    work: impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, T> + Clone + Send + 'static,
+) -> impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Clone + Send + 'static {
+    move |connection| work(Reader { until: Instant::now() + time, ..reader }, connection)
+}
+
+fn orders(
+    bytes: usize,
+) -> impl for<'c> FnOnce(Reader, &'c mut Connection) -> Work<'c, Scanned> + Clone + Send + 'static {
+    move |reader, connection| Box::pin(reader.orders(bytes, connection))
+}
+
+fn ids(reader: Reader, connection: &mut Connection) -> Work<'_, Vec<OrderId>> {
+    Box::pin(reader.ids(connection))
 }
 
 fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {

@@ -107,6 +107,17 @@ pub(super) async fn paused(connection: &mut Connection, lock: &str, now: Timesta
     Ok(read(connection, lock, now).await?.is_some())
 }
 
+/// Adds the condition that the queue is not paused, and keeps that so until the end of the transaction.
+///
+/// Only MySQL and MariaDB have this lock within a statement.
+pub(super) fn push_unless_paused(sql: &mut Statement<'_>, now: Timestamp) {
+    sql.push(
+        " AND (SELECT paused_at IS NULL OR paused_until <= ? FROM queues WHERE name = ? LOCK IN SHARE MODE)",
+    )
+    .bind(now.as_micros())
+    .bind(QUEUE);
+}
+
 pub(super) async fn read(
     connection: &mut Connection,
     lock: &str,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Store, references, rows};
 
 /// Maximum number of orders that one transaction changes.
 const BATCH: u32 = 256;
@@ -29,7 +29,8 @@ pub struct Erasure {
 }
 
 impl Store {
-    /// Replaces the customer of final orders by a pseudonym, and removes their external reference and their reasons.
+    /// Replaces the customer of final orders by a pseudonym, and removes their external reference, their metadata,
+    /// their reasons and what their notes say.
     ///
     /// Each transaction writes an entry to the audit log. Orders that were changed before an error stay changed;
     /// repeating the call continues.
@@ -159,14 +160,21 @@ fn pseudonym(secret: &[u8; 32], tenant: &TenantId, customer: &str) -> String {
 
 async fn erase(connection: &mut Connection, ids: &[OrderId], pseudonym: &str) -> Result<(), Error> {
     let mut sql = Statement::new(
-        "UPDATE orders SET customer = ?, external_reference = NULL, \
+        "UPDATE orders SET customer = ?, external_reference = NULL, metadata = NULL, \
          reason = CASE WHEN reason IS NULL THEN NULL ELSE ? END, \
          previous_reason = CASE WHEN previous_reason IS NULL THEN NULL ELSE ? END WHERE id",
     );
     sql.bind(pseudonym.to_owned()).bind(ERASED.to_owned()).bind(ERASED.to_owned());
     sql.push_in_padded(ids.iter().copied());
     sql.execute(connection).await?;
+    references::delete(connection, ids).await?;
     let mut sql = Statement::new("UPDATE order_events SET reason = ? WHERE reason IS NOT NULL AND order_id");
+    sql.bind(ERASED.to_owned()).push_in_padded(ids.iter().copied());
+    sql.execute(connection).await?;
+    let mut sql = Statement::new("DELETE FROM order_outputs WHERE order_id");
+    sql.push_in_padded(ids.iter().copied());
+    sql.execute(connection).await?;
+    let mut sql = Statement::new("UPDATE order_notes SET body = ? WHERE order_id");
     sql.bind(ERASED.to_owned()).push_in_padded(ids.iter().copied());
     sql.execute(connection).await.map(drop)
 }

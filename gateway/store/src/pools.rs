@@ -12,9 +12,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, Database, MySqlConnection, SqliteConnection};
 use url::Url;
 
-use super::address::CAPACITY;
 use super::connection::Pool;
+use super::hosts::Hosts;
 use super::hot_connections::PING_IF_IDLE_FOR;
+use super::mysql_url::CAPACITY;
 use super::primary::Primary;
 use super::search_pool::CONNECTIONS;
 use super::session::{self, PrepareError};
@@ -41,6 +42,8 @@ pub(super) struct Pools {
     pub(super) searches: Pool,
     /// Numbers the event log; `None` if a writer does.
     pub(super) numbering: Option<Pool>,
+    /// Whether the server takes several statements in one text.
+    pub(super) joins_statements: bool,
 }
 
 /// Opens pools of connections to MySQL or MariaDB.
@@ -48,28 +51,37 @@ pub(super) struct Pools {
 /// # Errors
 /// Why the first connection cannot be made.
 pub(super) async fn mysql(
-    url: &Url,
+    hosts: &Arc<Hosts>,
     options: &Options,
     primary: &Arc<Primary>,
 ) -> Result<Pools, PrepareError> {
-    let connect = mysql_options(url, options)?;
+    let connect = hosts.options();
     let mut connection = MySqlConnection::connect_with(&connect).await?;
     tcp_nodelay::set().await;
     let statements = Arc::new(session::prepare(&mut connection).await?);
+    let joins_statements = session::joins_statements(&mut connection).await;
     drop(connection.close().await);
 
     let pool = |size, more: &'static [&'static str]| {
         let (newest, primary, statements) = (primary.clone(), primary.clone(), statements.clone());
+        let (hosts, suspects) = (hosts.clone(), hosts.clone());
         let pool: MySqlPoolOptions = pool_options(size, options, MYSQL_IDLE);
         let pool = pool
             .before_acquire(move |connection, usage| {
-                let primary = primary.clone();
-                Box::pin(async move { Ok(primary.serves(connection, &usage).await) })
+                let (primary, hosts) = (primary.clone(), suspects.clone());
+                Box::pin(async move {
+                    let serves = primary.serves(connection, &usage).await;
+                    if !serves {
+                        hosts.suspect();
+                    }
+                    Ok(serves)
+                })
             })
             .after_connect(move |connection, _| {
-                let (primary, statements) = (newest.clone(), statements.clone());
+                let (primary, hosts, statements) = (newest.clone(), hosts.clone(), statements.clone());
                 Box::pin(async move {
                     tcp_nodelay::set().await;
+                    hosts.admit(connection).await?;
                     for statement in statements.iter().chain(more) {
                         sqlx::raw_sql(*statement).execute(&mut *connection).await?;
                     }
@@ -84,7 +96,27 @@ pub(super) async fn mysql(
         writers: pool(options.connections, session::MYSQL_WRITING),
         searches: pool(CONNECTIONS, &[]),
         numbering: Some(pool(1, session::MYSQL_NUMBERING)),
+        joins_statements,
     })
+}
+
+/// Creates a pool of connections to a replica, without a connection.
+pub(super) fn replica(connect: &MySqlConnectOptions, options: &Options) -> Pool {
+    let pool: MySqlPoolOptions = pool_options(options.connections, options, MYSQL_IDLE);
+    let pool = pool
+        .before_acquire(|connection, usage| {
+            Box::pin(async move { Ok(usage.idle_for < PING_IF_IDLE_FOR || connection.ping().await.is_ok()) })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                tcp_nodelay::set().await;
+                for statement in session::MYSQL {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        });
+    Pool::MySql(pool.connect_lazy_with(connect.clone()))
 }
 
 /// The driver's options. What the driver sets at connect is chosen here, because not every server accepts it.
@@ -134,6 +166,7 @@ pub(super) async fn sqlite(file: &Path, options: &Options) -> Result<Pools, Prep
         writers: pool(1),
         searches: pool(CONNECTIONS),
         numbering: None,
+        joins_statements: false,
     })
 }
 

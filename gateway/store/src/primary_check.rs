@@ -17,8 +17,13 @@ impl Store {
         }
         let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
         let rows = read.await?;
-        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 && self.inner.primary.may_leave() {
-            self.close_idle_writers();
+        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 {
+            if let Some(hosts) = &self.inner.hosts {
+                hosts.suspect();
+            }
+            if self.inner.primary.may_leave() {
+                self.close_idle_writers();
+            }
         }
         Ok(())
     }
@@ -33,8 +38,10 @@ impl Store {
 
     /// Closes all connections, those of readers too, after the server has refused a change as read-only.
     ///
-    /// When one connection leads to a former primary all do, and new ones may reach the new primary.
+    /// When one connection leads to a former primary all do, and new ones may reach the new primary. With several hosts,
+    /// also a lost one is searched for.
     pub(super) fn abandon_if_read_only<T>(&self, result: &Result<T, Error>) {
+        self.suspect_host(result);
         if matches!(result, Err(Error::Unavailable(Outage::ReadOnly(_)))) {
             self.inner.primary.leave();
             self.close_idle_writers();

@@ -1,11 +1,10 @@
 //! A write without an effect, which shows whether the database accepts writes.
 
-use std::time::Duration;
-
 use domain::{Content, Currency, LineItem, Money, OrderId, Priority, TenantId};
 
 use super::create_request::{CreateRequest, NewOrder};
 use super::insert::insert_orders;
+use super::insert_plan::InsertPlan;
 use super::statement::Statement;
 use super::{Error, Store};
 
@@ -32,7 +31,7 @@ impl Store {
         let written = self.write(|connection| {
             let creation = creation.clone();
             Box::pin(async move {
-                insert_orders(connection, &[&creation], Duration::ZERO).await?;
+                insert_orders(connection, &[&creation], &InsertPlan::default(), false).await?;
                 let mut sql = Statement::new(
                     "INSERT INTO order_events (order_id, sequence, status, attempt, occurred_at) \
                      VALUES (?, 2, 'pending', 0, ?)",

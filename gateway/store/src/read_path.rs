@@ -1,11 +1,13 @@
 //! Reads: a connection, the deadline, and what an error means for the connection.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
 use super::connection::{Connection, Pool};
+use super::hosts::SUSPICIOUS_WAIT;
 use super::{Error, Outage, Store, Work, statement};
 
 impl Store {
@@ -25,14 +27,26 @@ impl Store {
         work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.inner.deadline;
-        let mut used = ConnectionInUse::new(self.acquired(pool.acquire()).await?);
+        let connection = self.acquired(pool.acquire()).await?;
+        let result = self.read_over(connection, deadline, work).await;
+        self.abandon_if_read_only(&result);
+        self.count_answer(&result);
+        result
+    }
+
+    /// Runs `work` on this connection until the deadline.
+    pub(super) async fn read_over<T: Send>(
+        &self,
+        connection: Connection,
+        deadline: Instant,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
+    ) -> Result<T, Error> {
+        let mut used = ConnectionInUse::new(connection);
         let work = statement::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::TimedOut));
         if !result.as_ref().is_err_and(Error::ends_connection) {
             drop(used.finish());
         }
-        self.abandon_if_read_only(&result);
-        self.count_answer(&result);
         result
     }
 
@@ -42,13 +56,28 @@ impl Store {
         connection: impl Future<Output = Result<Connection, sqlx::Error>>,
     ) -> Result<Connection, Error> {
         let before = self.inner.answers.load(Ordering::Relaxed);
-        connection.await.map_err(|error| match error {
+        let connection = match self.inner.hosts.as_ref().filter(|hosts| hosts.are_several()) {
+            Some(hosts) => {
+                let mut connection = pin!(connection);
+                match tokio::time::timeout(SUSPICIOUS_WAIT, &mut connection).await {
+                    Ok(connection) => connection,
+                    Err(_) => {
+                        hosts.suspect();
+                        connection.await
+                    }
+                }
+            }
+            None => connection.await,
+        };
+        let result = connection.map_err(|error| match error {
             sqlx::Error::PoolTimedOut if self.inner.answers.load(Ordering::Relaxed) != before => {
                 Error::Unavailable(Outage::PoolExhausted)
             }
             // No other caller got a response either.
             other => other.into(),
-        })
+        });
+        self.suspect_host(&result);
+        result
     }
 
     pub(super) fn count_answer<T>(&self, result: &Result<T, Error>) {

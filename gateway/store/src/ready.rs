@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::priority::allocate;
-use domain::{OrderId, Priority, TenantId, Timestamp};
+use domain::{Kind, OrderId, Priority, TenantId, Timestamp};
 use rand::Rng;
 
 use super::connection::Connection;
@@ -61,6 +61,8 @@ impl Default for DispatchCursor {
 /// The orders that a claim takes of one tenant.
 #[derive(Clone)]
 pub(super) struct Share {
+    /// The kind of the orders.
+    pub(super) kind: Kind,
     /// As it is stored, valid or not.
     pub(super) tenant: String,
     /// The maximum number of orders.
@@ -158,9 +160,13 @@ async fn waiting(
     let mut sql = Statement::new("SELECT ");
     for (priority, from) in Priority::ALL.into_iter().zip(share.cursor.0) {
         sql.push("EXISTS(SELECT 1 FROM orders").push(dialect.by_due()).push(
-            " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ?), ",
+            " WHERE stage = 'waiting' AND kind = ? AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ?), ",
         );
-        sql.bind(priority.as_str()).bind(share.tenant.clone()).bind(from.as_micros()).bind(now.as_micros());
+        sql.bind(share.kind.to_string())
+            .bind(priority.as_str())
+            .bind(share.tenant.clone())
+            .bind(from.as_micros())
+            .bind(now.as_micros());
     }
     for sign in ["<", ">"] {
         sql.push(if sign == "<" { "" } else { ", " });
@@ -190,7 +196,8 @@ async fn take_share(
         if places == 0 {
             continue;
         }
-        let sql = due_orders(priority, places, (share.cursor.0[n], now), &share.tenant, dialect);
+        let range = (share.cursor.0[n], now);
+        let sql = due_orders(&share.kind, priority, places, range, &share.tenant, dialect);
         let Waiting { jobs, unreadable, rows, reached } = take(connection, sql, share.cursor.0[n]).await?;
         claimed.cursor.0[n] = reached;
         claimed.unreadable.extend(unreadable);
@@ -205,8 +212,9 @@ async fn take_share(
     Ok((claimed, waiting))
 }
 
-/// Builds the statement that locks the orders of a tenant and a priority with the earliest due times.
+/// Builds the statement that locks the orders of a kind, a tenant and a priority with the earliest due times.
 pub(super) fn due_orders(
+    kind: &Kind,
     priority: Priority,
     limit: u32,
     (from, to): (Timestamp, Timestamp),
@@ -216,11 +224,11 @@ pub(super) fn due_orders(
     let mut sql = Statement::new("SELECT id, quantity, due_at FROM orders");
     sql.push(dialect.by_due());
     sql.push(
-        " WHERE stage = 'waiting' AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ? \
+        " WHERE stage = 'waiting' AND kind = ? AND priority = ? AND tenant_id = ? AND due_at >= ? AND due_at <= ? \
          ORDER BY due_at LIMIT ?",
     )
     .push(dialect.for_update_skip_locked());
-    sql.bind(priority.as_str()).bind(tenant.to_owned());
+    sql.bind(kind.to_string()).bind(priority.as_str()).bind(tenant.to_owned());
     sql.bind(from.as_micros()).bind(to.as_micros()).bind(i64::from(limit));
     sql
 }

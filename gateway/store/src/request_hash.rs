@@ -6,7 +6,7 @@
 //! | bytes | meaning |
 //! |---|---|
 //! | 1 | version of the layout, [`VERSION`] |
-//! | 1 | kind: 1 an order, 2 a row that breaks a rule, 3 a row that cannot be read, 4 a bulk create |
+//! | 1 | kind: 1 an order, 2 a row that breaks a rule, 3 a row that cannot be read, 4 a bulk create, 5 a replacement of an order |
 //! | rest | the fields of the kind, in the order of their tags |
 //!
 //! A field is its tag (1 byte), the length of its value (4 bytes, big-endian) and the value. An absent field is not
@@ -15,12 +15,13 @@
 //!
 //! | kind | tag: value |
 //! |---|---|
-//! | 1 | 1: currency · 2, for each line item: quantity (8 bytes), unit price in minor units (8), item · 3: customer · 4: external reference · 5: attempts (4) · 6: priority, unless it is `normal` · 7: microseconds since 1970 before which it is not started (8) |
-//! | 2 | as sent: 1: item · 2: quantity (8) · 3: price · 4: number of line items (4) · 5, for each line item: its fields 1 to 3 · 6: currency · 7: customer · 8: external reference · 9: attempts (8) · 10: priority · 11: time |
+//! | 1 | 1: currency · 2, for each line item: quantity (8 bytes), unit price in minor units (8), item · 3: customer · 4: external reference · 5: attempts (4) · 6: priority, unless it is `normal` · 7: microseconds since 1970 before which it is not started (8) · 8, for each key of the metadata in their order: 1: key · 2: value · 9: kind, unless it is the default one |
+//! | 2 | as sent: 1: item · 2: quantity (8) · 3: price · 4: number of line items (4) · 5, for each line item: its fields 1 to 3 · 6: currency · 7: customer · 8: external reference · 9: attempts (8) · 10: priority · 11: time · 12, for each key of the metadata: 1: key · 2: value · 13: kind |
 //! | 3 | 1: the bytes of the row |
 //! | 4 | 1: whether good rows are created without bad ones (1) · 2, for each row: its 32 bytes |
+//! | 5 | 1: the id of the replaced order (16) · 2: the 32 bytes of the new one |
 
-use domain::{Content, Draft, Priority};
+use domain::{Content, Draft, OrderId, Priority};
 use sha2::{Digest, Sha256};
 
 /// Version of the layout. A layout that gives an existing request other bytes has another one.
@@ -51,6 +52,14 @@ pub fn bulk_hash(good_rows_only: bool, rows: &[[u8; 32]]) -> [u8; 32] {
     fields.hash()
 }
 
+/// Identifies the replacement of an order by another one.
+pub fn replace_hash(old: OrderId, content: &Content) -> [u8; 32] {
+    let mut fields = Fields::of_kind(5);
+    fields.add(1, old.as_bytes());
+    fields.add(2, &request_hash(content));
+    fields.hash()
+}
+
 fn order(content: &Content) -> Fields {
     let mut fields = Fields::of_kind(1);
     fields.add(1, content.total.currency().code().as_bytes());
@@ -66,6 +75,10 @@ fn order(content: &Content) -> Fields {
     }
     if let Some(at) = content.process_after {
         fields.add(7, &at.as_micros().to_be_bytes());
+    }
+    content.metadata.iter().for_each(|(key, value)| fields.add_entry(8, key, value));
+    if !content.kind.is_default() {
+        fields.add(9, content.kind.as_str().as_bytes());
     }
     fields
 }
@@ -87,6 +100,9 @@ fn row(draft: &Draft) -> Fields {
     fields.add_number(9, draft.max_attempts);
     fields.add_text(10, draft.priority.as_deref());
     fields.add_text(11, draft.process_after.as_deref());
+    let metadata = draft.metadata.iter().flatten();
+    metadata.for_each(|(key, value)| fields.add_entry(12, key, value));
+    fields.add_text(13, draft.kind.as_deref());
     fields
 }
 
@@ -121,6 +137,13 @@ impl Fields {
         if let Some(number) = number {
             self.add(tag, &number.to_be_bytes());
         }
+    }
+
+    fn add_entry(&mut self, tag: u8, key: &str, value: &str) {
+        let mut entry = Fields(Vec::new());
+        entry.add(1, key.as_bytes());
+        entry.add(2, value.as_bytes());
+        self.add(tag, &entry.0);
     }
 
     fn add_item(&mut self, item: Option<&str>, quantity: Option<i64>, price: Option<&str>) {
@@ -223,6 +246,19 @@ mod tests {
         assert_eq!(hex(&bulk), "01942c545c3023ec426be3eb7ecb88502386b9206b7b91dbe9c3972c7fc3dcf4");
     }
 
+    /// The same entries in another order are the same metadata, and no metadata is none.
+    #[test]
+    fn metadata_of_an_order_is_a_set() {
+        let hash = |entries: &[(&str, &str)]| {
+            let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let draft = Draft { metadata: Some(entries.collect()), ..small() };
+            request_hash(&draft.check(Currency::USD).unwrap())
+        };
+        assert_eq!(hash(&[("a", "1"), ("b", "2")]), hash(&[("b", "2"), ("a", "1")]));
+        assert_ne!(hash(&[("a", "1")]), hash(&[("a", "2")]));
+        assert_eq!(hash(&[]), request_hash(&small().check(Currency::USD).unwrap()));
+    }
+
     #[test]
     fn every_field_counts() {
         let mut drafts = vec![Draft::default(), small()];
@@ -243,6 +279,8 @@ mod tests {
             with(|draft| draft.max_attempts = None),
             with(|draft| draft.priority = Some("normal".into())),
             with(|draft| draft.process_after = Some("a".into())),
+            with(|draft| draft.metadata = Some(vec![("a".into(), "b".into())])),
+            with(|draft| draft.metadata = Some(vec![("ab".into(), String::new())])),
         ]);
         let hashes: std::collections::HashSet<_> = drafts.iter().map(draft_hash).collect();
         assert_eq!(hashes.len(), drafts.len());

@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::idempotency::delete_keys;
 use super::row::Row;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Dialect, Error, Store, rows};
+use super::{Dialect, Error, Store, references, rows};
 
 /// Maximum number of orders that one transaction removes.
 pub const PRUNE_BATCH: usize = 128;
@@ -139,7 +139,13 @@ impl Store {
             Box::pin(async move {
                 let gone = lock(connection, &old, status, cut, skip_locked).await?;
                 delete_keys(connection, &gone).await?;
-                for (table, column) in [("order_events", "order_id"), ("orders", "id")] {
+                references::delete(connection, &gone).await?;
+                for (table, column) in [
+                    ("order_events", "order_id"),
+                    ("order_notes", "order_id"),
+                    ("order_outputs", "order_id"),
+                    ("orders", "id"),
+                ] {
                     for piece in bucketed_chunks(&gone) {
                         let mut sql = Statement::new(format!("DELETE FROM {table} WHERE {column}"));
                         sql.push_in(piece.iter().copied());

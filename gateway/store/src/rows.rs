@@ -1,7 +1,9 @@
 //! The meaning of stored values: states, line items, numbers and times.
 
 use domain::transition::OrderState;
-use domain::{Currency, LineItem, Money, OrderId, Status, TenantId, Timestamp, TraceContext, WorkerName};
+use domain::{
+    Currency, LineItem, Metadata, Money, OrderId, Status, TenantId, Timestamp, TraceContext, WorkerName,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -135,6 +137,10 @@ pub(super) fn line_items_from_json(json: &str, currency: Currency) -> Result<Vec
         .collect())
 }
 
+pub(super) fn metadata_from_json(json: &str) -> Result<Metadata, Error> {
+    serde_json::from_str(json).map_err(|error| Error::Row(format!("metadata: {error}")))
+}
+
 /// Returns whether one of the line items has a name that `matches`.
 pub(super) fn any_item(json: &str, matches: impl FnMut(&str) -> bool) -> Result<bool, Error> {
     let stored: Vec<StoredLineItem<'_>> =
@@ -143,7 +149,14 @@ pub(super) fn any_item(json: &str, matches: impl FnMut(&str) -> bool) -> Result<
 }
 
 pub(super) fn id(row: &Row, column: usize) -> Result<OrderId, Error> {
-    let bytes: &[u8] = row.get(column)?;
+    id_of(row.get(column)?)
+}
+
+pub(super) fn optional_id(bytes: Option<&[u8]>) -> Result<Option<OrderId>, Error> {
+    bytes.map(id_of).transpose()
+}
+
+fn id_of(bytes: &[u8]) -> Result<OrderId, Error> {
     bytes.try_into().map(OrderId::from_bytes).map_err(|_| Error::Row("an id does not have 16 bytes".into()))
 }
 

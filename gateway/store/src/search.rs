@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::columns::{Column, OrderRow, Selection};
 use super::connection::Connection;
+use super::replica::Freshness;
 use super::search_pool::{Permit, SearchPass};
 use super::statement::Statement;
 use super::{Error, Store, Work, rows};
@@ -99,13 +100,14 @@ impl Store {
     pub(super) async fn search<T: Send + 'static>(
         &self,
         permit: Permit,
-        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send + 'static,
+        freshness: Freshness,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Clone + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
         let search = async move {
             // Held until the search has ended, even if its caller is gone.
             let _permit = permit;
-            store.try_read(&store.inner.lane.pool, work).await
+            store.try_read_with(freshness, &store.inner.lane.pool, work).await
         };
         let mut searching = AbortOnDrop(self.inner.lane.spawn(search).await?);
         let result = match (&mut searching.0).await {
@@ -129,10 +131,12 @@ pub(super) fn reduced(filter: &Filter, sort: Sort) -> Filter {
         error_class: None,
         worker: None,
         reason: None,
+        kind: None,
         waits_for: None,
         search: None,
         customer_prefix: None,
         reference_prefix: None,
+        metadata: Vec::new(),
         ..filter.clone()
     };
     if names_buyer(filter) {
@@ -151,7 +155,9 @@ fn reads_every_order(filter: &Filter) -> bool {
         || filter.error_class.is_some()
         || filter.worker.is_some()
         || filter.reason.is_some()
+        || filter.kind.is_some()
         || filter.waits_for.is_some()
+        || !filter.metadata.is_empty()
         || has_text(filter)
 }
 
@@ -164,7 +170,7 @@ pub(super) fn names_buyer(filter: &Filter) -> bool {
     filter.customer.is_some() || filter.external_reference.is_some()
 }
 
-/// What a search compares: first what most searches need, then strings and times, then line items.
+/// What a search compares: first what most searches need, then strings and times, then metadata, then line items.
 const COMPARED: &[Column] = &[
     Column::Id,
     Column::Total,
@@ -180,13 +186,17 @@ const COMPARED: &[Column] = &[
     Column::ProcessAfter,
     Column::NotBefore,
     Column::UpdatedAt,
+    Column::Kind,
+    Column::Metadata,
     Column::LineItems,
 ];
 static PLAIN: Selection = Selection::new(COMPARED.split_at(6).0);
-static WITH_STRINGS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
+static WITH_STRINGS: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 2).0);
+static WITH_METADATA: Selection = Selection::new(COMPARED.split_at(COMPARED.len() - 1).0);
 static WITH_ITEMS: Selection = Selection::new(COMPARED);
 
 /// The conditions that this process compares.
+#[derive(Clone)]
 pub(super) struct ResidualFilter {
     filter: Filter,
     text: Option<Needle>,
@@ -202,6 +212,7 @@ impl ResidualFilter {
     pub(super) fn of(filter: &Filter, sort: Sort, queue: QueueSnapshot) -> Option<Self> {
         let with_strings = filter.reason.is_some()
             || filter.worker.is_some()
+            || filter.kind.is_some()
             || filter.waits_for.is_some()
             || has_text(filter);
         (reduced(filter, sort) != *filter).then(|| Self { with_strings, ..Self::with_strings(filter, queue) })
@@ -217,6 +228,7 @@ impl ResidualFilter {
     pub(super) fn columns(&self) -> &'static Selection {
         match (&self.text, self.with_strings) {
             (Some(_), _) => &WITH_ITEMS,
+            (None, _) if !self.filter.metadata.is_empty() => &WITH_METADATA,
             (None, true) => &WITH_STRINGS,
             (None, false) => &PLAIN,
         }
@@ -254,12 +266,17 @@ impl ResidualFilter {
         {
             return Ok(false);
         }
+        if let Some(kind) = &filter.kind
+            && row.get::<&str>(Column::Kind)? != kind.as_str()
+        {
+            return Ok(false);
+        }
         if let Some(pattern) = &filter.reason
             && !pattern.matches(row.get(Column::Reason)?)
         {
             return Ok(false);
         }
-        if !self.strings_match(row)? || !self.wait_matches(row)? {
+        if !self.strings_match(row)? || !self.wait_matches(row)? || !self.metadata_matches(row)? {
             return Ok(false);
         }
         match &self.text {
@@ -288,6 +305,16 @@ impl ResidualFilter {
         Ok(search.matches(row.id()?, row.get(Column::ExternalReference)?, row.get(Column::Customer)?))
     }
 
+    /// Returns whether the metadata has every value of the filter.
+    fn metadata_matches(&self, row: &OrderRow<'_>) -> Result<bool, Error> {
+        if self.filter.metadata.is_empty() {
+            return Ok(true);
+        }
+        let Some(json) = row.get::<Option<&str>>(Column::Metadata)? else { return Ok(false) };
+        let metadata = rows::metadata_from_json(json)?;
+        Ok(self.filter.metadata.iter().all(|(key, value)| metadata.get(key) == Some(value)))
+    }
+
     /// Returns whether the order waits for what the filter states.
     fn wait_matches(&self, row: &OrderRow<'_>) -> Result<bool, Error> {
         let Some(waits_for) = self.filter.waits_for else { return Ok(true) };
@@ -304,6 +331,7 @@ impl ResidualFilter {
 }
 
 /// A string that is searched for, without regard to case.
+#[derive(Clone)]
 struct Needle(String);
 
 impl Needle {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use sqlx::{MySqlConnection, Row, SqliteConnection};
 
-use super::ConnectError;
+use super::{ConnectError, engines};
 
 /// The relevant settings of a server. A server without a setting omits it.
 const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'wsrep_on', \
@@ -17,7 +17,7 @@ const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin'
 pub(super) type Statements = Vec<&'static str>;
 
 /// The settings of every connection to MySQL.
-const MYSQL: [&str; 3] = [
+pub(super) const MYSQL: [&str; 3] = [
     // At the default level (repeatable read) a transaction that waited for a row lock would continue with the version
     // from before the wait.
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
@@ -54,8 +54,12 @@ pub(super) async fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<
 /// Queries the server and sets up this connection. Returns the statements for all others.
 ///
 /// # Errors
-/// [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
+/// [`ConnectError::UnsafeEngine`], [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
 pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<Statements, PrepareError> {
+    let version = sqlx::raw_sql(engines::VERSION).fetch_one(&mut *connection).await?;
+    if let Some(refusal) = engines::refusal(&version.try_get::<String, _>(0)?) {
+        return Err(PrepareError::Server(refusal));
+    }
     let rows = sqlx::raw_sql(QUESTION).fetch_all(&mut *connection).await?;
     let settings: Result<Settings, sqlx::Error> = rows
         .iter()
@@ -77,6 +81,15 @@ pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<Statemen
         }
     }
     Ok(statements)
+}
+
+/// Returns whether the server executes several statements of one text. A proxy before it can refuse them.
+///
+/// The second statement shows that the number of rows of the first one can be read.
+pub(super) async fn joins_statements(connection: &mut MySqlConnection) -> bool {
+    let both =
+        sqlx::raw_sql("SELECT 1; SELECT CAST(ROW_COUNT() AS SIGNED)").fetch_all(&mut *connection).await;
+    both.is_ok_and(|rows| rows.len() == 2)
 }
 
 /// Why a connection cannot be set up.

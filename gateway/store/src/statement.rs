@@ -19,7 +19,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, MySql, Sqlite};
 
 use super::Error;
-use super::connection::Connection;
+use super::connection::{Connection, Link};
 use super::row::Row;
 
 /// A value that is bound to a placeholder.
@@ -49,6 +49,11 @@ impl<'v> Statement<'v> {
     #[cfg(test)]
     pub(super) fn explained(self) -> Self {
         Self { text: format!("EXPLAIN QUERY PLAN {}", self.text), ..self }
+    }
+
+    /// Returns the text and the values of its placeholders.
+    pub(super) fn parts(&self) -> (&str, &[Value<'v>]) {
+        (&self.text, &self.values)
     }
 
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
@@ -106,21 +111,19 @@ impl<'v> Statement<'v> {
     /// Executes the statement and returns the number of rows that it has changed.
     pub(super) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
         count_statement();
-        Ok(match connection {
-            Connection::MySql(connection) => self.mysql()?.execute(&mut **connection).await?.rows_affected(),
-            Connection::Sqlite(connection) => {
-                self.sqlite()?.execute(&mut **connection).await?.rows_affected()
-            }
+        Ok(match &mut connection.link {
+            Link::MySql(connection) => self.mysql()?.execute(&mut **connection).await?.rows_affected(),
+            Link::Sqlite(connection) => self.sqlite()?.execute(&mut **connection).await?.rows_affected(),
         })
     }
 
     pub(super) async fn fetch(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         count_statement();
-        Ok(match connection {
-            Connection::MySql(connection) => {
+        Ok(match &mut connection.link {
+            Link::MySql(connection) => {
                 self.mysql()?.fetch(&mut **connection).map_ok(Row::MySql).try_collect().await?
             }
-            Connection::Sqlite(connection) => {
+            Link::Sqlite(connection) => {
                 self.sqlite()?.fetch(&mut **connection).map_ok(Row::Sqlite).try_collect().await?
             }
         })
@@ -129,12 +132,12 @@ impl<'v> Statement<'v> {
     /// Returns the rows one by one, so that this process holds one of them at a time.
     pub(super) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, Error>> {
         count_statement();
-        match connection {
-            Connection::MySql(connection) => match self.mysql() {
+        match &mut connection.link {
+            Link::MySql(connection) => match self.mysql() {
                 Ok(query) => query.fetch(&mut **connection).map_ok(Row::MySql).map_err(Error::from).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },
-            Connection::Sqlite(connection) => match self.sqlite() {
+            Link::Sqlite(connection) => match self.sqlite() {
                 Ok(query) => query.fetch(&mut **connection).map_ok(Row::Sqlite).map_err(Error::from).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },

@@ -25,10 +25,13 @@ pub struct Tenant {
     pub suspended_at: Option<Timestamp>,
     /// The limits of all its keys together.
     pub limits: Limits,
+    /// Whether external references are unique among its orders.
+    pub unique_references: bool,
 }
 
 /// The columns of [`Tenant`], in the sequence of its fields.
-const COLUMNS: &str = "tenant_id, name, created_at, suspended_at, rate_per_s, burst, max_streams, max_open";
+const COLUMNS: &str = "tenant_id, name, created_at, suspended_at, rate_per_s, burst, max_streams, max_open, \
+    unique_references";
 
 impl Tenant {
     fn read(row: &Row) -> Result<Self, Error> {
@@ -45,6 +48,7 @@ impl Tenant {
                 max_streams: optional(6)?,
                 max_open: optional(7)?,
             },
+            unique_references: rows::number::<u8>(row, 8)? > 0,
         })
     }
 }

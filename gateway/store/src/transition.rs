@@ -8,9 +8,11 @@
 //! Rows that this gateway has written last are not read again (see `row_cache`). An UPDATE repeats the basis of its
 //! decision in the WHERE clause: the status, the version, the lease token and, where time decides, the time
 //! ([`Condition`]). If a row differs, the transaction is rolled back and everything is decided again with locked rows.
-//! So the cache only confirms what the row contains.
+//! So the cache only confirms what the row contains. The change of a lone order is sent together with its event and
+//! COMMIT (see `last_statements`).
 
 mod lock;
+mod replace;
 mod update;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +22,12 @@ use domain::transition::{Command, Decision, Refusal, Rules, decide};
 use domain::{Order, OrderEvent, OrderId, OrderMap, Status, Timestamp, TraceContext, WorkerName};
 use rand::Rng;
 
+pub use self::replace::{ReplaceRequest, Replacement};
+
 use self::lock::{Obstacles, lock, skipped_rows, wants_order};
 use self::update::{Changes, Condition};
 use super::audit;
+use super::outputs::{self, Output};
 use super::pause::paused;
 use super::row_cache::CachedOrder;
 use super::unreadable::Unreadable;
@@ -128,19 +133,30 @@ impl Store {
             let (commands, recent) = (commands.clone(), recent.clone());
             Box::pin(async move {
                 let mut rules = rules;
-                if commands.iter().any(|(_, command)| starts(command)) {
+                let passes = passes(&commands);
+                let mut recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
+                // The UPDATE of one start then confirms that the queue is not paused.
+                let is_alone = commands.len() == 1 && connection.joins_statements();
+                let mut orders = OrderMap::default();
+                if is_alone {
+                    orders = decide_from_cache(std::mem::take(&mut recent), &commands, &passes, now, &rules);
+                }
+                let has_starts = commands.iter().any(|(_, command)| starts(command));
+                let unless_paused = (has_starts && !orders.is_empty()).then_some(now);
+                if has_starts && unless_paused.is_none() {
                     rules.paused = paused(connection, dialect.for_share(), now).await?;
                 }
-                let passes = passes(&commands);
-                let recent = std::mem::take(&mut *recent.lock().unwrap_or_else(PoisonError::into_inner));
-                let mut orders = decide_from_cache(recent, &commands, &passes, now, &rules);
+                if !is_alone {
+                    orders = decide_from_cache(recent, &commands, &passes, now, &rules);
+                }
                 let Obstacles { unreadable, parked } =
                     lock(connection, &commands, for_update, &mut orders).await?;
                 let locked = skipped_rows(connection, &commands, &orders, &unreadable).await?;
                 let mut applied: Vec<Option<CommandOutcome>> = vec![None; commands.len()];
-                let mut audited = Vec::new();
+                let (mut audited, mut outputs) = (Vec::new(), Vec::new());
+                let is_only_pass = passes.len() == 1;
                 for pass in passes {
-                    let mut changes = Changes::default();
+                    let mut changes = Changes::new(unless_paused);
                     for index in pass {
                         let (id, command) = &commands[index];
                         applied[index] = Some(match (orders.get_mut(id), unreadable.get(id)) {
@@ -161,9 +177,17 @@ impl Store {
                         if let Some(CommandOutcome::Changed { event, .. }) = &applied[index] {
                             audited.extend(audit::of_command(command, event, now));
                         }
+                        if is_written(command, applied[index].as_ref()) {
+                            outputs.extend(Output::of_command(*id, command));
+                        }
                     }
-                    changes.write(connection, table).await?;
+                    if is_only_pass && audited.is_empty() && outputs.is_empty() {
+                        changes.write_last(connection, table).await?;
+                    } else {
+                        changes.write(connection, table).await?;
+                    }
                 }
+                outputs::write(connection, outputs).await?;
                 audit::record_all(connection, &audited).await?;
                 if event_log {
                     event_log::append(connection, &events(&applied), now).await?;
@@ -205,6 +229,15 @@ fn events(applied: &[Option<CommandOutcome>]) -> Vec<Arc<OrderEvent>> {
         _ => None,
     };
     applied.iter().filter_map(event).collect()
+}
+
+/// Returns whether the output of a command is written. A repeated report is unchanged, and keeps the first result.
+fn is_written(command: &Command, outcome: Option<&CommandOutcome>) -> bool {
+    matches!(
+        (command, outcome),
+        (Command::Finish { .. }, Some(CommandOutcome::Changed { .. }))
+            | (Command::Checkpoint { .. }, Some(CommandOutcome::Unchanged { .. }))
+    )
 }
 
 fn starts(command: &Command) -> bool {

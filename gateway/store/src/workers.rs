@@ -13,8 +13,7 @@ pub const MAX_WORKERS: u32 = 1_000;
 pub const MAX_WORKER_ORDERS: u32 = 100;
 /// In place of the tenant, for workers of all tenants. It is no id of a tenant.
 const ALL_TENANTS: &str = "*";
-const COLUMNS: &str =
-    "tenant_id, name, version, host, gateway, state, slots, in_flight, recent, connected_at, last_seen_at";
+const COLUMNS: &str = "tenant_id, name, version, host, gateway, state, slots, in_flight, recent, connected_at, last_seen_at, kinds";
 
 /// A worker as its gateway saw it last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +34,8 @@ pub struct WorkerRow {
     pub slots: u32,
     /// The attempts that it runs.
     pub in_flight: u32,
+    /// The kinds of orders that it takes; empty if it has not stated them.
+    pub kinds: Vec<String>,
     /// What it did lately, as JSON.
     pub recent: String,
     /// The time of the connection.
@@ -67,12 +68,13 @@ impl Store {
             Box::pin(async move {
                 for worker in &workers {
                     let mut sql = Statement::new(format!("REPLACE INTO workers ({COLUMNS}) VALUES "));
-                    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?,?)");
+                    sql.rows(1, "(?,?,?,?,?,?,?,?,?,?,?,?)");
                     sql.bind(worker.tenant.as_deref().unwrap_or(ALL_TENANTS)).bind(worker.name.as_str());
                     sql.bind(worker.version.as_str()).bind(worker.host.as_str()).bind(worker.gateway);
                     sql.bind(worker.state.as_str()).bind(i64::from(worker.slots));
                     sql.bind(i64::from(worker.in_flight)).bind(worker.recent.as_str());
                     sql.bind(worker.connected_at.as_micros()).bind(worker.last_seen_at.as_micros());
+                    sql.bind(worker.kinds.join(","));
                     sql.execute(connection).await?;
                 }
                 let mut sql = Statement::new("DELETE FROM workers WHERE last_seen_at < ?");
@@ -160,5 +162,6 @@ fn worker(row: &Row) -> Result<WorkerRow, Error> {
         recent: text(8)?,
         connected_at: rows::time(row, 9)?,
         last_seen_at: rows::time(row, 10)?,
+        kinds: text(11)?.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
     })
 }

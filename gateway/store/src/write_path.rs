@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::hot_connections::HotConnections;
+use super::last_statements::CommitFailure;
 use super::read_path::ConnectionInUse;
-use super::{Error, Store, Work, error, files, statement};
+use super::{Error, Store, Work, files, statement};
 
 /// Maximum number of tries of a transaction that conflicts with others.
 const MAX_TRIES: u32 = 6;
@@ -65,6 +66,7 @@ impl Store {
         let deadline = Instant::now() + self.inner.deadline;
         let generation = connections.generation();
         let mut used = ConnectionInUse::new(self.acquired(connections.acquire()).await?);
+        used.connection().last = self.inner.joins_statements.then(Vec::new);
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
                 used.connection().execute_text(begin).await?;
@@ -75,34 +77,53 @@ impl Store {
         .unwrap_or(Err(Error::TimedOut));
         let value = match result {
             Ok(value) => value,
-            Err(error) => {
-                // Without a clean rollback the connection is closed, and the transaction ends with it.
-                let clean = !error.ends_connection() && {
-                    let rollback = used.connection().execute_text("ROLLBACK");
-                    matches!(tokio::time::timeout_at(deadline, rollback).await, Ok(Ok(_)))
-                };
-                if clean {
-                    drop(used.finish());
-                }
-                let result = Err(error);
-                self.abandon_if_read_only(&result);
-                return result;
-            }
+            Err(error) => return self.roll_back(used, deadline, error).await,
         };
-        let commit = used.connection().execute_text("COMMIT");
+        let commit = statement::counted(&self.inner.statements, used.connection().commit());
         match tokio::time::timeout(self.inner.deadline, commit).await {
-            Ok(Ok(_)) => {
+            Ok(Ok(())) => {
                 connections.release(used.finish(), generation);
                 // A write to a file that was removed is not committed.
                 self.check_file().map(|()| value)
             }
-            Ok(Err(error)) => {
-                let result = Err(error::of_commit(error));
+            Ok(Err(CommitFailure::Outdated)) => {
+                connections.release(used.finish(), generation);
+                Err(Error::Outdated)
+            }
+            Ok(Err(CommitFailure::Statement(error))) => {
+                self.roll_back(used, Instant::now() + self.inner.deadline, error).await
+            }
+            Ok(Err(CommitFailure::Commit(error))) => {
+                let result = Err(error);
                 self.abandon_if_read_only(&result);
                 result
             }
-            Err(_) => Err(Error::CommitUnknown),
+            Err(_) => {
+                let result = Err(Error::CommitUnknown);
+                self.suspect_host(&result);
+                result
+            }
         }
+    }
+
+    /// Ends a transaction in which a statement has failed.
+    async fn roll_back<T>(
+        &self,
+        mut used: ConnectionInUse,
+        deadline: Instant,
+        error: Error,
+    ) -> Result<T, Error> {
+        // Without a clean rollback the connection is closed, and the transaction ends with it.
+        let clean = !error.ends_connection() && {
+            let rollback = used.connection().execute_text("ROLLBACK");
+            matches!(tokio::time::timeout_at(deadline, rollback).await, Ok(Ok(_)))
+        };
+        if clean {
+            drop(used.finish());
+        }
+        let result = Err(error);
+        self.abandon_if_read_only(&result);
+        result
     }
 
     /// Returns whether the file of an embedded database was removed or replaced.

@@ -220,6 +220,7 @@ async fn over_grpc(gateway: &Gateway<'_>, id: &str, text: &str) {
             lease_token: lease_token.to_owned(),
             reason: text.to_owned(),
             error_class: text.to_owned(),
+            result: Some(text.to_owned()),
         };
         if let Err(status) = workers.update_status(request).await {
             assert_ne!(status.code(), tonic::Code::Internal, "{text:?}: {status}");

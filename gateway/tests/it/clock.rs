@@ -9,8 +9,8 @@ use domain::waiting::QueueSnapshot;
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status, Timestamp};
 use gateway::Store;
 use gateway::store::{
-    CommandOutcome, CreateRequest, Idempotency, InsertOutcome, IssueKind, NewOrder, Options, Retention,
-    request_hash,
+    CommandOutcome, CreateRequest, Idempotency, InsertOutcome, InsertPlan, IssueKind, NewOrder, Options,
+    Retention, request_hash,
 };
 use test_database::Database;
 
@@ -34,7 +34,8 @@ async fn create(store: &Store, at: Timestamp, after: Option<Duration>, taken: bo
     let content = draft.check(domain::Currency::USD).unwrap();
     let id = OrderId::new(at);
     let creation = CreateRequest::from(NewOrder::new(id, domain::TenantId::default(), content, at));
-    store.insert_claimed([creation].into(), if taken { GUARD } else { Duration::ZERO }).await.unwrap();
+    let plan = if taken { InsertPlan::held(GUARD) } else { InsertPlan::default() };
+    store.insert_planned([creation].into(), plan.into()).await.unwrap();
     id
 }
 

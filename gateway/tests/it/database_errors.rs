@@ -355,6 +355,11 @@ async fn a_prepared_statement_limit_is_reported_as_such() {
         (code == "database_statement_limit").then_some(())
     })
     .await;
+    // The next requests get the reason as well: the database is known to refuse statements, and is not waited for.
+    for _ in 0..3 {
+        let refused = (503, "database_statement_limit".to_owned(), true);
+        assert_eq!(post(&gateway, "/orders/bulk", &json!([laptop(), laptop()])).await, refused);
+    }
     run(&mut admin, "SET GLOBAL max_prepared_stmt_count = 16382".to_owned()).await;
     recovers(&gateway).await;
     crate::harness::check_invariants(&store).await;

@@ -69,6 +69,10 @@ struct Gate {
 
 #[async_trait]
 impl Queue for Gate {
+    fn of_kind(&self, _: &domain::Kind) -> std::sync::Arc<dyn Queue> {
+        unreachable!("this queue has one kind")
+    }
+
     async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, broker::Error> {
         self.queue.push(jobs, place).await
     }
@@ -329,6 +333,10 @@ impl Leaving {
 
 #[async_trait]
 impl Queue for Leaving {
+    fn of_kind(&self, _: &domain::Kind) -> std::sync::Arc<dyn Queue> {
+        unreachable!("this queue has one kind")
+    }
+
     async fn push(&self, jobs: &[Job], place: QueueEnd) -> Result<u64, broker::Error> {
         if !jobs.is_empty() {
             self.check().inspect_err(|_| _ = self.failed.fetch_add(1, Ordering::SeqCst))?;

@@ -194,7 +194,7 @@ async fn a_search_for_tenants_reads_one_entry_of_each() {
     }
     let due = |priority: &str| {
         format!(
-            "(SELECT due_at FROM orders FORCE INDEX (orders_due) WHERE priority = '{priority}' \
+            "(SELECT due_at FROM orders FORCE INDEX (orders_due) WHERE kind = 'default' AND priority = '{priority}' \
              AND tenant_id = tenant.name ORDER BY tenant_id, due_at LIMIT 1)"
         )
     };
@@ -212,10 +212,15 @@ async fn a_search_for_tenants_reads_one_entry_of_each() {
         ),
         (
             "SELECT id, quantity, due_at FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' \
-             AND priority = 'normal' AND tenant_id = 'small' AND due_at >= 0 AND due_at <= 9000000000000000000 \
+             AND kind = 'default' AND priority = 'normal' AND tenant_id = 'small' AND due_at >= 0 AND due_at <= 9000000000000000000 \
              ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),
             10,
+        ),
+        (
+            "SELECT kind, MIN(priority) FROM orders FORCE INDEX (orders_due) GROUP BY kind ORDER BY kind LIMIT 100"
+                .to_owned(),
+            1,
         ),
         (
             "SELECT EXISTS(SELECT 1 FROM orders FORCE INDEX (orders_by_stage) WHERE stage = 'waiting' \

@@ -12,6 +12,7 @@ use gateway::{Config, Parts, Store};
 use proto::v1;
 use proto::v1::events_client::EventsClient;
 use proto::v1::order_service_client::OrderServiceClient;
+use proto::v1::worker_service_client::WorkerServiceClient;
 use serde_json::{Value, json};
 use test_database::Database;
 use tokio::net::TcpListener;
@@ -229,6 +230,10 @@ impl Gateway<'_> {
 
     pub(crate) async fn workers(&self) -> OrderServiceClient<Channel> {
         OrderServiceClient::connect(self.grpc.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn claimers(&self) -> WorkerServiceClient<Channel> {
+        WorkerServiceClient::connect(self.grpc.clone()).await.unwrap()
     }
 
     pub(crate) async fn events(&self) -> EventsClient<Channel> {

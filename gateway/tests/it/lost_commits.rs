@@ -66,32 +66,41 @@ impl Way {
                 let length = from_client.read(&mut buffer).await.unwrap_or(0);
                 let packet = &buffer[..length];
                 // Three bytes of length, the packet's number, then 3: COM_QUERY.
-                let is_commit = packet.get(4..) == Some(b"\x03COMMIT");
+                // Other statements can precede it in the same text.
+                let is_commit = packet.get(4) == Some(&3) && packet.ends_with(b"COMMIT");
                 let mode = self.mode.load(Ordering::SeqCst);
                 match mode {
-                    _ if length == 0 => return false,
-                    CLOSED => return false,
+                    _ if length == 0 => return 0,
+                    CLOSED => return 0,
                     LOSE_COMMIT | LOSE_ANSWER | LOSE_ANSWER_AND_CLOSE if is_commit => {
                         let next = if mode == LOSE_ANSWER_AND_CLOSE { CLOSED } else { OPEN };
                         self.mode.store(next, Ordering::SeqCst);
                         self.lost.fetch_add(1, Ordering::SeqCst);
-                        return mode != LOSE_COMMIT && to_server.write_all(packet).await.is_ok();
+                        // Values contain no semicolon: strings are words or hexadecimal digits.
+                        let statements = 1 + packet.iter().filter(|byte| **byte == b';').count();
+                        let sent = mode != LOSE_COMMIT && to_server.write_all(packet).await.is_ok();
+                        return if sent { statements } else { 0 };
                     }
                     _ => {
                         if to_server.write_all(packet).await.is_err() {
-                            return false;
+                            return 0;
                         }
                     }
                 }
             }
         };
-        let sent = tokio::select! {
-            sent = questions => sent,
-            _ = answers => false,
+        let unanswered = tokio::select! {
+            statements = questions => statements,
+            _ = answers => 0,
         };
-        if sent {
-            // The server has answered, so the transaction is committed; the client does not receive the answer.
-            let _ = from_server.read(&mut [0; 1]).await;
+        // Once the server has answered all of them, the transaction is committed; the client does not receive the answers.
+        for _ in 0..unanswered {
+            let mut head = [0; 4];
+            if from_server.read_exact(&mut head).await.is_err() {
+                return;
+            }
+            let length = u32::from_le_bytes([head[0], head[1], head[2], 0]);
+            let _ = from_server.read_exact(&mut vec![0; length as usize]).await;
         }
     }
 }

@@ -16,6 +16,8 @@ mod bulk_cancel;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod counts;
@@ -58,6 +60,10 @@ mod idempotency;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
+mod last_statements;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod lists;
@@ -66,15 +72,27 @@ mod long_polls;
 #[cfg(test)]
 mod lost_commits;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod notes;
+#[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod order_codes;
+#[cfg(test)]
+mod outputs;
 #[cfg(test)]
 mod personal_data;
 #[cfg(test)]
 mod quotas;
 #[cfg(test)]
+mod references;
+#[cfg(test)]
 mod repairs;
+#[cfg(test)]
+mod replace;
 #[cfg(test)]
 mod response_bytes;
 #[cfg(test)]
@@ -107,6 +125,8 @@ mod time_range;
 mod tokens;
 #[cfg(test)]
 mod tracking;
+#[cfg(test)]
+mod unique_references;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

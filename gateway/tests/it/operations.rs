@@ -38,6 +38,7 @@ impl Gateway<'_> {
             lease_token,
             reason: reason.to_owned(),
             error_class: class.to_owned(),
+            result: None,
         };
         self.workers().await.update_status(request).await.unwrap();
     }

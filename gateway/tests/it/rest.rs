@@ -437,7 +437,7 @@ on_both!(readiness_checks_the_database_and_the_queue, |on| async move {
     let verbose = value(gateway.get("/readyz?verbose").await).await;
     let names: Vec<&Value> =
         verbose["checks"].as_array().unwrap().iter().map(|check| &check["name"]).collect();
-    assert_eq!(names, ["database", "writes", "queue", "workers", "processing"]);
+    assert_eq!(names, ["database", "writes", "queue", "workers", "processing", "kinds"]);
     assert!(verbose["checks"][0]["ms"].is_u64());
     gateway.stop().await;
 });
@@ -447,6 +447,10 @@ struct Away;
 
 #[async_trait]
 impl Queue for Away {
+    fn of_kind(&self, _: &domain::Kind) -> std::sync::Arc<dyn Queue> {
+        unreachable!("this queue has one kind")
+    }
+
     async fn push(&self, _: &[Job], _: broker::QueueEnd) -> Result<u64, broker::Error> {
         Err(broker::Error::Unavailable("away".into()))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::transition::{Command, Rules};
-use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
+use domain::{Draft, JsonText, LeaseToken, OrderId, Outcome, Status};
 use gateway::store::{CreateRequest, Idempotency, NewOrder, PRUNE_BATCH, Retention, request_hash};
 use gateway::{Config, Store};
 use reqwest::StatusCode;
@@ -44,7 +44,9 @@ async fn orders_of(backend: &Backend, days: u32, status: Status, count: usize) -
         let last = match status {
             Status::Pending => return vec![],
             Status::Processing => vec![Command::start(lease)],
-            Status::Completed => finish(Outcome::Completed),
+            Status::Completed => {
+                finish(Outcome::CompletedWith(JsonText::parse(r#"{"parcel":"1Z"}"#).unwrap()))
+            }
             Status::Failed => finish(Outcome::Failed { reason: "no".into(), class: None }),
             Status::Cancelled => vec![Command::Cancel { reason: None, requester: None }],
         };
@@ -139,6 +141,8 @@ on_both!(retention_removes_old_final_orders_with_their_events_and_keys, |on| asy
     assert_eq!(sorted(left), sorted(kept.clone()));
     let cursors: Vec<_> = old.iter().map(|id| (*id, 0)).collect();
     assert!(backend.store.events_after(&domain::Principal::anonymous(), &cursors).await.unwrap().is_empty());
+    let outputs = backend.store.outputs(&all).await.unwrap();
+    assert_eq!(outputs.len(), 2, "those of the completed orders that are kept: {outputs:?}");
     let [orders, _, keys] = rows(&backend).await;
     assert_eq!((orders, keys), (kept.len() as i64, kept.len() as i64));
     for path in [format!("/orders/{}", old[0]), format!("/orders/{}/events", old[4])] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::transition::{Command, Refusal, Rules};
 use domain::{Draft, LeaseToken, OrderId, Outcome, Status};
-use gateway::store::{CommandOutcome, CreateRequest, NewOrder, Options};
+use gateway::store::{CommandOutcome, CreateRequest, InsertPlan, NewOrder, Options};
 use gateway::{Config, Store};
 use test_database::Database;
 
@@ -30,7 +30,7 @@ async fn insert(store: &Store, count: usize) -> Vec<OrderId> {
     let ids = OrderId::new(now).consecutive(count);
     let order = |id: &OrderId| NewOrder::new(*id, domain::TenantId::default(), content.clone(), now);
     let creations = ids.iter().map(|id| CreateRequest::from(order(id))).collect();
-    store.insert_claimed(creations, GUARD).await.unwrap();
+    store.insert_planned(creations, InsertPlan::held(GUARD).into()).await.unwrap();
     ids
 }
 

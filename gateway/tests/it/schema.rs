@@ -128,7 +128,7 @@ async fn dispatch_and_lists_use_their_indexes() {
     let last = "UNHEX('00000000000000000000000000003000')";
     for (query, index, most_rows) in [
         (
-            "SELECT id, quantity FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' AND priority = 'normal' AND tenant_id = 'default' AND due_at <= 9 \
+            "SELECT id, quantity FROM orders FORCE INDEX (orders_due) WHERE stage = 'waiting' AND kind = 'default' AND priority = 'normal' AND tenant_id = 'default' AND due_at <= 9 \
              ORDER BY due_at LIMIT 256 FOR UPDATE SKIP LOCKED"
                 .to_owned(),
             "orders_due",

@@ -17,6 +17,7 @@ use prost_types::FileDescriptorSet;
 use proto::v1;
 use proto::v1::events_client::EventsClient;
 use proto::v1::order_service_client::OrderServiceClient;
+use proto::v1::worker_service_client::WorkerServiceClient;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
@@ -34,10 +35,16 @@ const ROUTES: &[(&str, &str, Scope, &str)] = &[
     ("post", "/orders/bulk", Scope::OrdersWrite, r#"[{"item": "Tea", "quantity": 1, "price": 1}]"#),
     ("get", "/orders/export", Scope::OrdersRead, ""),
     ("get", "/orders/{id}", Scope::OrdersRead, ""),
+    ("get", "/orders/by-reference/{reference}", Scope::OrdersRead, ""),
     ("get", "/orders/{id}/events", Scope::OrdersRead, ""),
     ("get", "/events", Scope::EventsRead, ""),
     ("post", "/orders/cancel", Scope::OrdersWrite, r#"{"filter": {}, "dryRun": true}"#),
     ("post", "/orders/{id}/cancel", Scope::OrdersWrite, "{}"),
+    ("get", "/orders/{id}/metadata", Scope::OrdersRead, ""),
+    ("patch", "/orders/{id}/metadata", Scope::OrdersWrite, "{}"),
+    ("get", "/orders/{id}/notes", Scope::OrdersRead, ""),
+    ("post", "/orders/{id}/notes", Scope::OrdersWrite, r#"{"text": "x"}"#),
+    ("post", "/orders/{id}/replace", Scope::OrdersWrite, r#"{"item": "Tea", "quantity": 1, "price": 1}"#),
     ("post", "/orders/{id}/redrive", Scope::OrdersManage, "{}"),
     ("post", "/orders/{id}/tracking-links", Scope::OrdersWrite, "{}"),
     ("post", "/tracking-links/revoke", Scope::OrdersManage, ""),
@@ -82,6 +89,7 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
     ("Query", "events", Scope::EventsRead, "{ events { nodes { json } } }"),
     ("Query", "node", Scope::OrdersRead, r#"{ node(id: "ID") { id } }"#),
     ("Query", "order", Scope::OrdersRead, r#"{ order(id: "ID") { id } }"#),
+    ("Query", "orderByReference", Scope::OrdersRead, r#"{ orderByReference(reference: "x") { id } }"#),
     ("Query", "orders", Scope::OrdersRead, "{ orders { __typename } }"),
     ("Query", "queue", Scope::OrdersRead, "{ queue { paused } }"),
     ("Query", "stats", Scope::OrdersRead, "{ stats { from } }"),
@@ -112,6 +120,25 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
         "createOrders",
         Scope::OrdersWrite,
         r#"mutation { createOrders(input: {orders: [{item: "Tea", quantity: 1, price: 1}]}) { __typename } }"#,
+    ),
+    (
+        "Mutation",
+        "updateMetadata",
+        Scope::OrdersWrite,
+        r#"mutation { updateMetadata(input: {orderId: "ID", metadata: []}) { userErrors { code } } }"#,
+    ),
+    ("Query", "orderNotes", Scope::OrdersRead, r#"{ orderNotes(orderId: "ID") { number } }"#),
+    (
+        "Mutation",
+        "addNote",
+        Scope::OrdersWrite,
+        r#"mutation { addNote(input: {orderId: "ID", text: "x"}) { userErrors { code } } }"#,
+    ),
+    (
+        "Mutation",
+        "replaceOrder",
+        Scope::OrdersWrite,
+        r#"mutation { replaceOrder(input: {orderId: "ID", order: {item: "Tea", quantity: 1, price: 1}}) { userErrors { code } } }"#,
     ),
     (
         "Mutation",
@@ -238,6 +265,7 @@ const FIELDS: &[(&str, &str, Scope, &str)] = &[
 const CALLS: &[(&str, Scope)] = &[
     ("UpdateStatus", Scope::Work),
     ("Work", Scope::Work),
+    ("Claim", Scope::Work),
     ("GetOrder", Scope::OrdersRead),
     ("WatchOrder", Scope::OrdersRead),
     ("Read", Scope::EventsRead),
@@ -507,7 +535,7 @@ fn calls() -> Vec<String> {
     services.flat_map(|service| service.method).map(|method| method.name().to_owned()).collect()
 }
 
-type Clients = (OrderServiceClient<Channel>, EventsClient<Channel>);
+type Clients = (OrderServiceClient<Channel>, EventsClient<Channel>, WorkerServiceClient<Channel>);
 
 /// Makes a call about an order, and returns its error. A call that is limited, as in [`send`], is repeated.
 async fn call(clients: &Clients, name: &str, order_id: &str, key: &str) -> Option<tonic::Status> {
@@ -520,7 +548,7 @@ async fn call(clients: &Clients, name: &str, order_id: &str, key: &str) -> Optio
 }
 
 async fn call_once(
-    (mut client, mut events): Clients,
+    (mut client, mut events, mut workers): Clients,
     name: &str,
     order_id: &str,
     key: &str,
@@ -532,6 +560,10 @@ async fn call_once(
             let status = "completed".to_owned();
             let report = v1::UpdateStatusRequest { order_id, status, ..v1::UpdateStatusRequest::default() };
             client.update_status(with_key(report, key)).await.map(drop)
+        }
+        "Claim" => {
+            let requests = tokio_stream::empty::<v1::ClaimRequest>();
+            workers.claim(with_key(requests, key)).await.map(drop)
         }
         "Work" => client.work(with_key(tokio_stream::empty::<v1::WorkerMessage>(), key)).await.map(drop),
         "GetOrder" => client.get_order(with_key(v1::GetOrderRequest { order_id }, key)).await.map(drop),
@@ -560,7 +592,7 @@ async fn every_call_requires_its_scope() {
     let gateway = backend.gateway(with_keys()).await;
     let keys = Keys::new(&backend).await;
     let id = create_order(&gateway, &keys).await;
-    let clients = (gateway.workers().await, gateway.events().await);
+    let clients = (gateway.workers().await, gateway.events().await, gateway.claimers().await);
     let names = calls();
     assert_eq!(names.len(), CALLS.len());
     for name in names {
@@ -575,7 +607,7 @@ async fn every_call_requires_its_scope() {
         assert_eq!(error.code(), tonic::Code::PermissionDenied, "{name}: {error}");
         assert!(error.message().contains(scope.as_str()), "{name}: {error}");
         // The stream of a worker and the event log are about no order.
-        if !["Work", "Read", "Commit", "RemoveReader"].contains(&name.as_str()) {
+        if !["Work", "Claim", "Read", "Commit", "RemoveReader"].contains(&name.as_str()) {
             let hidden = call(&clients, &name, &id, keys.of_other_tenant(*scope)).await.unwrap();
             let unknown = call(&clients, &name, UNKNOWN, keys.of_other_tenant(*scope)).await.unwrap();
             assert_eq!(hidden.code(), tonic::Code::NotFound, "{name}: {hidden}");

@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use crate::harness::{Backend, Gateway, eventually};
 use crate::on_both;
 
-const ORDER_FIELDS: [&str; 8] = [
+const ORDER_FIELDS: [&str; 10] = [
+    "code",
     "createdAt",
     "currency",
     "externalReference",
     "lineItems",
+    "notes",
     "processAfter",
     "sequence",
     "status",

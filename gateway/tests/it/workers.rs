@@ -105,7 +105,7 @@ impl Worker {
     pub(crate) async fn finish(&mut self, lease: &v1::Lease) -> v1::Finished {
         let report = v1::Report {
             lease: Some(lease.clone()),
-            outcome: Some(v1::report::Outcome::Completed(v1::Completed {})),
+            outcome: Some(v1::report::Outcome::Completed(v1::Completed { result: None })),
         };
         match self.ask(Request::Finish(v1::Finish { reports: vec![report] })).await {
             Answer::Finished(finished) => finished,
@@ -431,7 +431,7 @@ async fn only_the_locked_order_is_answered_try_again() {
     lock(&mut frozen).await;
     let report = |lease: &v1::Lease| v1::Report {
         lease: Some(lease.clone()),
-        outcome: Some(v1::report::Outcome::Completed(v1::Completed {})),
+        outcome: Some(v1::report::Outcome::Completed(v1::Completed { result: None })),
     };
     let finish = Request::Finish(v1::Finish { reports: leases.iter().map(report).collect() });
     assert_eq!(worker.ask(finish).await, Answer::Finished(v1::Finished { refused: try_again }));

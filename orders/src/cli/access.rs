@@ -9,7 +9,7 @@ use gateway::access::{MAX_GRACE, MAX_KEY_TTL};
 use gateway::store::{COUNT_LIMIT, LimitChanges};
 
 use super::FormatArgs;
-use super::settings::{DatabaseArgs, LogArgs};
+use super::settings::{DatabaseArgs, LogArgs, Switch};
 use crate::values::{self, NewLimit};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -150,7 +150,7 @@ pub(crate) enum TenantsCommand {
     Create(CreateTenantArgs),
     /// List the tenants
     List(OutputArgs),
-    /// Change limits of a tenant; gateways apply them within a second
+    /// Change limits of a tenant, which gateways apply within a second, and whether its references are unique
     Update(UpdateTenantArgs),
     /// Suspend a tenant; gateways refuse its keys within a second
     Suspend(TenantArgs),
@@ -208,6 +208,9 @@ pub(crate) struct UpdateTenantArgs {
     /// Maximum number of orders that are not final: 1 to 100000, or none
     #[arg(long, value_name = "COUNT", value_parser = values::limit(OPEN_ORDERS))]
     max_open: Option<NewLimit>,
+    /// Refuse a second order with the same external reference: on or off. Switching it on takes a few seconds
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
+    pub(crate) unique_references: Option<Switch>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use clap::{Arg, ArgMatches, Command, CommandFactory};
 use url::Url;
 
 use super::Cli;
-use crate::values::redacted;
+use crate::values::redacted_text;
 
 /// The setting that is a secret as a whole.
 const SECRET: &str = "webhook_secret";
@@ -53,7 +53,8 @@ fn has_secret_flag(arg: &Arg, given: &ArgMatches) -> bool {
 
 /// Returns whether a value is a secret, or a URL that has a password or a query, which may contain a token.
 pub(super) fn has_secret(id: &str, value: &str) -> bool {
-    id == SECRET || Url::parse(value).is_ok_and(|url| redacted(&url) != url.as_str())
+    let normalized = || Url::parse(value).map_or_else(|_| value.to_owned(), Into::into);
+    id == SECRET || redacted_text(value).is_some_and(|redacted| redacted != normalized())
 }
 
 /// Redacts passwords in URLs, and secrets.
@@ -61,10 +62,9 @@ pub(crate) fn redact_value(id: &str, value: &str) -> String {
     if id == SECRET {
         return "***".to_owned();
     }
-    match value.contains("://").then(|| Url::parse(value)) {
-        Some(Ok(url)) => redacted(&url),
-        Some(Err(_)) => "***".to_owned(),
-        None => value.to_owned(),
+    match value.contains("://") {
+        true => redacted_text(value).unwrap_or_else(|| "***".to_owned()),
+        false => value.to_owned(),
     }
 }
 
@@ -79,8 +79,12 @@ mod tests {
             let found = secrets_in_flags(&matches, |_| false).into_iter();
             found.map(|found| format!("{}: {}", found.flag, found.variables)).collect::<Vec<_>>()
         };
-        let harmless = ["--database-url", "mysql://ann@db/shop", "--redis-url", "redis://cache"];
-        assert_eq!(found(&[&["orders", "gateway"], &harmless[..]].concat()), [""; 0]);
+        for redis in ["redis://cache", "redis+sentinel://a,b:1/shop", "redis+cluster://a:1,b:2"] {
+            let harmless = ["--database-url", "mysql://ann@db/shop", "--redis-url", redis];
+            assert_eq!(found(&[&["orders", "gateway"], &harmless[..]].concat()), [""; 0]);
+        }
+        let list = ["orders", "gateway", "--redis-url", "redis+cluster://:hush@a:1,b:2"];
+        assert_eq!(found(&list), ["--redis-url: REDIS_URL or ORDERS_REDIS_URL_FILE"]);
         let secret = ["--database-url", "mysql://ann:hush@db/shop", "--redis-url", "redis://:hush@cache"];
         let webhook = [
             "--webhook-secret",

@@ -39,15 +39,16 @@ pub(crate) use operator::{
     RequesterArgs,
 };
 pub(crate) use orders::{
-    CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ImportArgs, ListOrdersArgs, WatchArgs,
+    CancelOrdersArgs, CreateOrderArgs, DetailArgs, GetOrdersArgs, ImportArgs, ListOrdersArgs, MetadataArgs,
+    NotesArgs, ReplaceOrderArgs, WatchArgs,
 };
 pub(crate) use output::FormatArgs;
 pub(crate) use parse::{Parsed, parse};
 pub(crate) use settings::{
     AccessArgs, CaArgs, DEFAULT_DATA_DIR, DEFAULT_METRICS_ADDR, DatabaseArgs, EmailArgs, GatewaySettings,
-    GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, LogArgs, MetricsArgs, MigrateMode, ProcessArgs,
-    RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TOKEN_VARIABLE, TokenArgs, WorkArgs, read_token_file,
-    sqlite_file,
+    GatewayTlsArgs, GatewayUrlArgs, HttpArgs, HttpTlsArgs, JobArgs, JobSource, LogArgs, MetricsArgs,
+    MigrateMode, ProcessArgs, RedisArgs, ShutdownDelayArgs, StoreArgs, Switch, TOKEN_VARIABLE, TokenArgs,
+    WorkArgs, read_token_file, sqlite_file,
 };
 pub(crate) use signals::{StatsArgs, SystemArgs, TopArgs, WorkersArgs};
 pub(crate) use tools::{CompletionsArgs, DemoArgs, ManArgs, VersionArgs};
@@ -101,7 +102,7 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Run a gateway: serves REST, GraphQL, the page, and gRPC for processors
     Gateway(GatewayArgs),
-    /// Run a processor: pulls orders from the queue and processes them
+    /// Run a processor: processes the orders that the gateways assign to it
     Processor(ProcessorArgs),
     /// Send e-mail for the events of orders over SMTP
     Email(EmailRoleArgs),
@@ -121,8 +122,14 @@ pub(crate) enum Command {
     Get(GetOrdersArgs),
     /// Create an order, or those of a file
     Create(CreateOrderArgs),
+    /// Replace an order that no worker has started by another one
+    Replace(ReplaceOrderArgs),
     /// Cancel orders by their ids, or all that match filters
     Cancel(CancelOrdersArgs),
+    /// Set and remove keys of the metadata of an order, or print it
+    Metadata(MetadataArgs),
+    /// Add a note to an order, or print its notes
+    Notes(NotesArgs),
     /// Print events as they happen: those of one order until it is final, or those of all orders
     Watch(WatchArgs),
     /// Print how many orders were accepted, completed and failed, and how long they took
@@ -211,6 +218,8 @@ pub(crate) struct ProcessorArgs {
     pub(crate) token: TokenArgs,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(crate) jobs: JobArgs,
     #[command(flatten)]
     pub(crate) redis: RedisArgs,
     #[command(flatten)]
@@ -359,6 +368,8 @@ pub(crate) struct ConfigArgs {
     gateway_tls: GatewayTlsArgs,
     #[command(flatten)]
     token: TokenArgs,
+    #[command(flatten)]
+    jobs: JobArgs,
     #[command(flatten)]
     pub(crate) address: Box<AddressArgs>,
     #[command(flatten)]

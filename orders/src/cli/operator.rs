@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use domain::OrderId;
+use serde_json::{Map, Value};
 
 use super::settings::TokenArgs;
 use super::{CaArgs, FormatArgs};
@@ -105,6 +106,9 @@ pub(crate) enum DeadLettersCommand {
     Redrive(RedriveArgs),
 }
 
+/// The beginning of the parameters of metadata.
+const METADATA: &str = "metadata.";
+
 /// Filters of failed orders; an order must match all of them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
@@ -115,10 +119,13 @@ pub(crate) struct FilterArgs {
     /// Worker of the latest attempt, exact match
     #[arg(long, value_name = "NAME")]
     pub(crate) worker: Option<String>,
+    /// Kind, exact match, such as refund
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
     /// Reason, such as that of a group; ** stands for any characters
     #[arg(long, value_name = "PATTERN")]
     pub(crate) reason_pattern: Option<String>,
-    /// Order id or the beginning of one, or prefix of the external reference or of the customer, case-insensitive
+    /// Order id or the beginning of one, code of an order, or prefix of the external reference or of the customer, case-insensitive
     #[arg(long, value_name = "TEXT")]
     pub(crate) search: Option<String>,
     /// Customer, exact match
@@ -151,16 +158,20 @@ pub(crate) struct FilterArgs {
     /// Created before this time, in the same forms
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     pub(crate) created_before: Option<Since>,
+    /// Key of the metadata and its value, exact match; repeat it for several keys
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::metadata)]
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 impl FilterArgs {
     /// Returns the filters that are set, by their names in the API.
-    pub(crate) fn set_filters(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn set_filters(&self) -> Vec<(String, String)> {
         let now = values::now();
         let time = |time: Since| time.at(now).to_string();
         let texts = [
             ("errorClass", self.error_class.clone()),
             ("worker", self.worker.clone()),
+            ("kind", self.kind.clone()),
             ("reason", self.reason_pattern.clone()),
             ("search", self.search.clone()),
             ("customer", self.customer.clone()),
@@ -174,7 +185,23 @@ impl FilterArgs {
             ("createdFrom", self.created_from.map(time)),
             ("createdBefore", self.created_before.map(time)),
         ];
-        texts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        let texts = texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let metadata = self.metadata.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone()));
+        texts.chain(metadata).collect()
+    }
+
+    /// Returns the filter as a command has it in its body.
+    pub(crate) fn body(&self) -> Map<String, Value> {
+        let (metadata, texts): (Vec<_>, Vec<_>) =
+            self.set_filters().into_iter().partition(|(name, _)| name.starts_with(METADATA));
+        let mut body: Map<String, Value> =
+            texts.into_iter().map(|(name, value)| (name, value.into())).collect();
+        if !metadata.is_empty() {
+            let key = |name: &str| name.trim_start_matches(METADATA).to_owned();
+            let entries = metadata.into_iter().map(|(name, value)| (key(&name), Value::from(value)));
+            body.insert("metadata".to_owned(), Value::Object(entries.collect()));
+        }
+        body
     }
 }
 
@@ -250,6 +277,7 @@ mod tests {
         let filter = FilterArgs {
             error_class: text(),
             worker: text(),
+            kind: text(),
             reason_pattern: text(),
             search: text(),
             customer: text(),
@@ -262,8 +290,12 @@ mod tests {
             total_to: text(),
             created_from: time(),
             created_before: time(),
+            metadata: vec![("a.b".to_owned(), "c=d".to_owned())],
         };
-        let given: BTreeSet<&str> = filter.set_filters().into_iter().map(|(name, _)| name).collect();
+        let body = filter.body();
+        let given: BTreeSet<&str> = body.keys().map(String::as_str).collect();
+        assert_eq!(body["metadata"], serde_json::json!({"a.b": "c=d"}));
+        assert!(filter.set_filters().contains(&("metadata.a.b".to_owned(), "c=d".to_owned())));
         let mut fields = BTreeSet::from(domain::query::FILTER_FIELDS);
         assert!(fields.remove("waitsFor"), "a failed order waits for nothing");
         assert_eq!(given, fields);

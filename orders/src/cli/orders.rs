@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use domain::query::Sort;
-use domain::{Currency, OrderId, Priority, Status};
+use domain::{Currency, Kind, OrderCode, OrderId, Priority, Status};
 
 use super::operator::{ApiArgs, FilterArgs, RequesterArgs};
 use super::output::FormatArgs;
@@ -43,8 +43,14 @@ pub(crate) struct ListOrdersArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GetOrdersArgs {
     /// Ids of the orders
-    #[arg(value_name = "ORDER_ID", value_parser = values::order_id, required = true)]
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id, required_unless_present_any = ["reference", "code"])]
     pub(crate) ids: Vec<OrderId>,
+    /// External reference, of whose orders the newest one is printed
+    #[arg(long, visible_alias = "external-reference", value_name = "TEXT", conflicts_with = "ids")]
+    pub(crate) reference: Option<String>,
+    /// Code, of which all orders are printed: 8 digits and letters such as K6M0AY2J
+    #[arg(long, value_name = "CODE", value_parser = values::order_code, conflicts_with_all = ["ids", "reference"])]
+    pub(crate) code: Option<OrderCode>,
     /// Print the events of each order too
     #[arg(long)]
     pub(crate) events: bool,
@@ -82,6 +88,32 @@ pub(crate) struct CreateOrderArgs {
     pub(crate) api: ApiArgs,
 }
 
+/// The settings of `orders replace`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceOrderArgs {
+    /// Order to replace
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
+    pub(crate) id: OrderId,
+    /// Name of a line item; repeat --item, --quantity and --price for several line items
+    #[arg(long, value_name = "TEXT", required = true)]
+    pub(crate) item: Vec<String>,
+    /// Quantity of the line item: 1 to 1000000 [default: 1]
+    #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=1_000_000))]
+    pub(crate) quantity: Vec<u32>,
+    /// Price of one piece, such as 1299.99
+    #[arg(long, value_name = "AMOUNT", required = true)]
+    pub(crate) price: Vec<String>,
+    #[command(flatten)]
+    pub(crate) details: DetailArgs,
+    /// Idempotency key, with which the command can be repeated without creating another order [default: none]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
 /// What an order has besides its line items.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Order")]
@@ -101,9 +133,15 @@ pub(crate) struct DetailArgs {
     /// Earliest start: a duration from now such as 2h, or RFC 3339 [default: none]
     #[arg(long, value_name = "TIME", value_parser = values::until)]
     pub(crate) process_after: Option<Until>,
+    /// Kind: the word that routes the order to workers [default: default]
+    #[arg(long, value_name = "KIND", value_parser = values::kind)]
+    pub(crate) kind: Option<Kind>,
     /// Failed attempts after which the order is failed: 1 to 100 [default: that of the gateway]
     #[arg(long, value_name = "COUNT", value_parser = values::number::<u32>(1..=100))]
     pub(crate) max_attempts: Option<u32>,
+    /// Key of the metadata and its value, such as channel=web; repeat it for several keys
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::metadata)]
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 /// The import of a file of orders.
@@ -117,7 +155,7 @@ pub(crate) struct ImportArgs {
         value_name = "FILE",
         conflicts_with_all = [
             "item", "quantity", "price", "currency", "customer", "external_reference", "priority", "process_after",
-            "max_attempts", "key",
+            "kind", "max_attempts", "metadata", "key",
         ]
     )]
     pub(crate) file: Option<PathBuf>,
@@ -155,6 +193,44 @@ pub(crate) struct CancelOrdersArgs {
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) requester: RequesterArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// The settings of `orders notes`.
+#[derive(Debug, Args)]
+pub(crate) struct NotesArgs {
+    /// Order
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
+    pub(crate) id: OrderId,
+    /// Note to add: 1 to 1000 characters; without it, the notes are printed
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// Milestone that the order has reached, such as packed: 1 to 32 lower-case letters, digits, `_` or `-`
+    #[arg(long, value_name = "WORD", requires = "text")]
+    pub(crate) milestone: Option<String>,
+    /// Show the note to the customer on the tracking page
+    #[arg(long, requires = "text")]
+    pub(crate) public: bool,
+    #[command(flatten)]
+    pub(crate) requester: RequesterArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+/// The settings of `orders metadata`.
+#[derive(Debug, Args)]
+pub(crate) struct MetadataArgs {
+    /// Order
+    #[arg(value_name = "ORDER_ID", value_parser = values::order_id)]
+    pub(crate) id: OrderId,
+    /// Keys to set (channel=web) or to remove (channel-); without them, the metadata is printed
+    #[arg(value_name = "KEY=VALUE|KEY-", value_parser = values::metadata_change)]
+    pub(crate) changes: Vec<(String, Option<String>)>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]

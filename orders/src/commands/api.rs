@@ -48,14 +48,14 @@ impl Api {
     pub(super) async fn get_page(
         &self,
         path: &str,
-        query: &[(&str, String)],
+        query: &[(impl AsRef<str>, String)],
     ) -> Result<(Vec<Item>, Option<String>), Error> {
         let Answer { text, links } = self.request(path, query).await?;
         let items = Item::parse(&text).map(|page| page.elements()).unwrap_or_default();
         Ok((items, links.as_deref().and_then(next_cursor)))
     }
 
-    async fn request(&self, path: &str, query: &[(&str, String)]) -> Result<Answer, Error> {
+    async fn request(&self, path: &str, query: &[(impl AsRef<str>, String)]) -> Result<Answer, Error> {
         let mut url = self.url(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -100,7 +100,8 @@ impl Api {
         // If no row is valid, the problem has the results.
         let has_results =
             || serde_json::from_str::<Value>(&text).is_ok_and(|body| body["results"].is_array());
-        if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY && has_results() {
+        let is_about_rows = matches!(status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT);
+        if status.is_success() || is_about_rows && has_results() {
             return Ok(BulkAnswer::Results(text));
         }
         let error = self.refusal(status, &text);

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use domain::query::Filter;
-use domain::{Order, OrderEvent, OrderId, Principal, Requester};
+use domain::{JsonText, Note, Order, OrderEvent, OrderId, Principal, Requester};
 use gateway::Store;
+use gateway::store::Outputs;
 use serde_json::{Value, json};
 
 use super::keys::{failed, local_principal};
@@ -77,29 +78,51 @@ async fn page(store: &Store, principal: &Principal, ids: &[OrderId]) -> Result<V
         .collect();
     let cursors: Vec<_> = ids.iter().map(|id| (*id, 0)).collect();
     let events = store.events_after(principal, &cursors).await.map_err(failed)?;
+    let mut outputs = store.outputs(ids).await.map_err(failed)?;
     let of = |id: &OrderId| -> Vec<Value> {
         events.iter().filter(|event| event.order_id == *id).map(|event| to_event(event)).collect()
     };
-    let line = |id: &OrderId| match orders.remove(id) {
-        Some(order) => to_json(&order, of(id)),
-        None => json!({"id": id.to_string(), "unreadable": true}),
-    };
-    Ok(ids.iter().map(line).collect())
+    let mut lines = Vec::with_capacity(ids.len());
+    for id in ids {
+        lines.push(match orders.remove(id) {
+            Some(order) => {
+                let notes = store.notes(principal, *id).await.map_err(failed)?.unwrap_or_default();
+                to_json(&order, of(id), &notes, outputs.remove(id).unwrap_or_default())
+            }
+            None => json!({"id": id.to_string(), "unreadable": true}),
+        });
+    }
+    Ok(lines)
 }
 
-fn to_json(order: &Order, events: Vec<Value>) -> Value {
+fn to_json(order: &Order, events: Vec<Value>, notes: &[Note], outputs: Outputs) -> Value {
+    // The store has checked that it is JSON.
+    let parsed = |text: JsonText| serde_json::from_str::<Value>(text.as_str()).unwrap_or_default();
     let line = |item: &domain::LineItem| json!({"item": item.item, "quantity": item.quantity, "price": item.price.to_string()});
     json!({
         "id": order.id.to_string(),
         "status": order.status.as_str(),
         "customer": order.customer,
         "externalReference": order.external_reference,
+        "metadata": order.metadata,
+        "result": outputs.result.map(parsed),
+        "checkpoint": outputs.checkpoint.map(parsed),
         "currency": order.total.currency().code(),
         "total": order.total.to_string(),
         "lineItems": order.line_items.iter().map(line).collect::<Vec<_>>(),
         "createdAt": order.created_at.to_string(),
         "updatedAt": order.updated_at.to_string(),
         "events": events,
+        "notes": notes.iter().map(to_note).collect::<Vec<_>>(),
+    })
+}
+
+fn to_note(note: &Note) -> Value {
+    json!({
+        "text": note.content.text,
+        "milestone": note.content.milestone,
+        "public": note.content.is_public,
+        "createdAt": note.created_at.to_string(),
     })
 }
 

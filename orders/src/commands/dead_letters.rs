@@ -1,6 +1,6 @@
 //! `orders dead-letters`: list failed orders and redrive them.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::api::{Api, requested_by};
 use super::orders::{DEAD_LETTERS, each_page};
@@ -41,7 +41,9 @@ const GROUPS: Layout = Layout {
 };
 
 async fn list_groups(args: &GroupsArgs) -> Result<(), Error> {
-    let mut query = args.filter.set_filters();
+    let filters = args.filter.set_filters();
+    let mut query: Vec<(&str, String)> =
+        filters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     query.push(("limit", args.limit.to_string()));
     let found = Api::new(&args.api)?.get("/dead-letters/groups", &query).await?;
     let groups: Vec<Item> =
@@ -112,8 +114,7 @@ async fn redrive_ids(args: &RedriveArgs) -> Result<(), Error> {
 }
 
 async fn redrive_matching(args: &RedriveArgs) -> Result<(), Error> {
-    let filter: Map<String, Value> =
-        args.filter.set_filters().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let filter = args.filter.body();
     if filter.is_empty() != args.all {
         return Err(match args.all {
             true => Error::usage("--all and filters contradict each other").hint("remove one of them"),

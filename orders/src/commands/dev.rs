@@ -13,6 +13,7 @@ use gateway::Store;
 use gateway::access::Key;
 use gateway::service::Setting;
 use gateway::store::{Dialect, Error as StoreError};
+use processor::OrderHandler;
 use secrecy::SecretString;
 use subscriber_email::EmailHandler;
 use tls::{ALPN_GRPC, ClientTls};
@@ -68,9 +69,11 @@ pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Erro
     let (http_addr, grpc_addr, admin_addr) = (prepared.http_addr, prepared.grpc_addr, prepared.admin_addr);
     let access = prepared.config.access.clone();
     let gateway_addr = connect_address(grpc_addr);
-    let lease_prefix = end_own_leases(&store, prepared.config.service.rules).await?;
+    if handler.is_some() {
+        prepared.config.service.lease_prefix = end_own_leases(&store, prepared.config.service.rules).await?;
+    }
     let ports = prepared.config.tls.clone();
-    let parts = prepared.into_parts(queue.clone(), bus).await;
+    let parts = prepared.into_parts(queue, bus).await;
     let gateway_shutdown = CancellationToken::new();
     let mut gateway = tokio::spawn(gateway::serve(parts, gateway_shutdown.clone().cancelled_owned()));
     let own_grpc =
@@ -79,7 +82,6 @@ pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Erro
     let scheme = if own_grpc.is_some() { "https" } else { "http" };
     let mut config = work.processor_config(vec![format!("{scheme}://{gateway_addr}")], &process);
     config.gateway_tls = own_grpc.map(Arc::new);
-    config.lease_prefix = lease_prefix;
     config.token = local_worker.map(|key| SecretString::from(key.expose()));
     let subscriber = email_handler.map(|handler| {
         let mut of_email = email.config(&handler, config.gateway_urls.clone(), &process);
@@ -87,8 +89,7 @@ pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Erro
         (of_email, handler)
     });
     let email_task = tokio::spawn(send_email(subscriber, shutdown.clone()));
-    let mut processor =
-        tokio::spawn(processor::run(config, queue, handler, shutdown.clone().cancelled_owned()));
+    let mut processor = tokio::spawn(process_orders(config, handler, shutdown.clone()));
 
     let banner = Banner {
         http: http_addr,
@@ -123,6 +124,21 @@ pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Erro
     result
 }
 
+/// Processes orders until `shutdown`. Without a handler, other workers process them.
+async fn process_orders(
+    config: processor::Config,
+    handler: Option<Arc<dyn OrderHandler>>,
+    shutdown: CancellationToken,
+) -> Result<(), processor::Error> {
+    match handler {
+        Some(handler) => processor::run(config, None, handler, shutdown.cancelled_owned()).await,
+        None => {
+            shutdown.cancelled().await;
+            Ok(())
+        }
+    }
+}
+
 /// Sends e-mail until `shutdown`, if it is set up. Its failure does not end the program: orders are processed without it.
 async fn send_email(
     email: Option<(subscriber::Config, Arc<EmailHandler>)>,
@@ -137,10 +153,10 @@ async fn send_email(
 }
 
 /// Ends the attempts that were running when this program was killed, instead of waiting for the end of their leases.
+/// Attempts of other workers have not ended with it, so it is not called without a handler.
 ///
-/// Returns the prefix of the tokens that this process's own processor draws. An SQLite file belongs to one process, so
-/// this processor is the only one with the prefix; a database server can have several. Leases of other workers, over
-/// gRPC, have no prefix and do not end.
+/// Returns the prefix of the tokens that the gateway of this process draws. An SQLite file belongs to one process, so
+/// this gateway is the only one with the prefix; a database server can have several.
 async fn end_own_leases(store: &Store, rules: Rules) -> Result<Option<LeasePrefix>, Error> {
     if store.dialect() != Dialect::Sqlite {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! `orders processor`: one of any number of processors on one Redis.
+//! `orders processor`: one of any number of processors. The gateways assign jobs to it, or it takes them
+//! from the queue.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::routing::get;
+use broker::Queue;
 use broker::redis::Redis;
 use processor::ProcessorHealth;
 use tokio::net::TcpStream;
@@ -15,7 +17,7 @@ use url::Url;
 
 use super::health_port;
 use super::task::task_result;
-use crate::cli::ProcessorArgs;
+use crate::cli::{JobSource, ProcessorArgs};
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
 use crate::{signal, startup};
@@ -26,9 +28,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs until a signal comes, and then until the running orders are finished or released.
 pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let mut secret_files = SecretFiles::default();
-    let handler = args.work.order_handler(&mut secret_files)?;
-    let redis = args.redis.required_client()?;
-    args.redis.add_files(&redis, &mut secret_files)?;
+    let handler = args.work.order_handler(&mut secret_files)?.ok_or_else(|| {
+        Error::usage("--handler (ORDERS_HANDLER) is none, and a processor needs a handler")
+            .hint("set simulate or webhook, or start no processor")
+    })?;
+    let redis = match args.jobs.job_source {
+        JobSource::Gateway => None,
+        JobSource::Queue => Some(args.redis.required_client()?),
+    };
+    if let Some(redis) = &redis {
+        args.redis.add_files(redis, &mut secret_files)?;
+    }
     let gateways = args.gateways.urls();
     let gateway_tls = args.gateway_tls.load(&gateways)?.map(Arc::new);
     gateway::metrics::install_recorder();
@@ -42,7 +52,9 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let shutdown = signals.shutdown.clone();
 
     let (listener, metrics_addr) = health_port::bind(args.metrics.metrics_addr.as_ref()).await?;
-    startup::check_redis(&redis, "nothing can be processed", &shutdown).await?;
+    if let Some(redis) = &redis {
+        startup::check_redis(redis, "nothing can be processed", &shutdown).await?;
+    }
 
     let urls = gateways.iter().map(ToString::to_string).collect();
     let mut config = args.work.processor_config(urls, &args.process);
@@ -60,7 +72,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let stop_health = CancellationToken::new();
     let readiness = get(readyz).with_state(health);
     let served = tokio::spawn(health_port::serve(listener, readiness, worker, stop_health.clone()));
-    let queue = Arc::new(redis.queue());
+    let queue = redis.map(|redis| Arc::new(redis.queue()) as Arc<dyn Queue>);
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
     outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;
@@ -70,19 +82,21 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
 /// The parts that readiness depends on.
 #[derive(Clone)]
 struct Health {
-    redis: Redis,
+    redis: Option<Redis>,
     gateways: Arc<[Url]>,
     processor: ProcessorHealth,
     shutdown: CancellationToken,
 }
 
-/// Ready: Redis responds, the last pull from the queue succeeded, and there is a stream to a gateway, or at least one
+/// Ready: Redis responds and the last pull from the queue succeeded, if there is a queue, and there is a stream to a gateway, or at least one
 /// accepts connections.
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     if health.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
     }
-    if let Err(error) = health.redis.check().await {
+    if let Some(redis) = &health.redis
+        && let Err(error) = redis.check().await
+    {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
     }
     if let Some(failure) = health.processor.pull_failure() {

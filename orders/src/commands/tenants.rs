@@ -2,11 +2,14 @@
 //! links.
 
 use domain::{TenantId, Timestamp};
-use gateway::store::{KeyActor, LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
+use gateway::store::{
+    DuplicateReference, KeyActor, LimitChanges, MAX_NAMED_DUPLICATES, MAX_TENANTS, ReferenceSwitch, Tenant,
+    TenantCreation, TenantState,
+};
 use serde_json::{Value, json};
 
 use super::keys::{failed, local_principal, shown_limits};
-use crate::cli::{CreateTenantArgs, OutputArgs, TenantArgs, TenantsCommand, UpdateTenantArgs};
+use crate::cli::{CreateTenantArgs, OutputArgs, Switch, TenantArgs, TenantsCommand, UpdateTenantArgs};
 use crate::error::Error;
 use crate::output::{Column, Item, Layout, print_list, print_object, text};
 use crate::{console, log, startup};
@@ -22,6 +25,9 @@ const LAYOUT: Layout = Layout {
         }),
         Column::new("LIMITS", shown_limits),
         Column::new("CREATED", |tenant| text(tenant, "createdAt")),
+        Column::wide("UNIQUE REFERENCES", |tenant| {
+            if tenant["uniqueReferences"] == true { "on" } else { "off" }.to_owned()
+        }),
         Column::wide("SUSPENDED", |tenant| text(tenant, "suspendedAt")),
     ],
 };
@@ -53,7 +59,14 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
     store.close().await;
     match created.map_err(failed)? {
         TenantCreation::Created => {
-            let tenant = Tenant { id: args.id.clone(), name, created_at: now, suspended_at: None, limits };
+            let tenant = Tenant {
+                id: args.id.clone(),
+                name,
+                created_at: now,
+                suspended_at: None,
+                limits,
+                unique_references: false,
+            };
             print_object(args.output.format.format(), &LAYOUT, &to_json(&tenant).into(), |_| {
                 format!("tenant {} is created\n", args.id)
             })
@@ -67,16 +80,50 @@ async fn create(args: &CreateTenantArgs) -> Result<(), Error> {
 
 async fn update(args: &UpdateTenantArgs) -> Result<(), Error> {
     let changes = args.changes();
-    if changes == LimitChanges::default() {
-        return Err(Error::usage("no limit of the tenant is to be changed")
-            .hint("give --rate, --burst, --max-streams or --max-open"));
+    let has_limits = changes != LimitChanges::default();
+    if !has_limits && args.unique_references.is_none() {
+        return Err(Error::usage("nothing of the tenant is to be changed")
+            .hint("give --rate, --burst, --max-streams, --max-open or --unique-references"));
     }
     log::install(args.log.log_format)?;
     let store = startup::open_existing_database(&args.database).await?;
-    let limits = store.change_tenant_limits(&args.id, &changes, &actor()).await;
+    let mut limits = Ok(None);
+    if has_limits {
+        limits = store.change_tenant_limits(&args.id, &changes, &actor()).await;
+    }
+    let mut switched = Ok(None);
+    if let Some(switch) = args.unique_references {
+        let unique = switch == Switch::On;
+        switched = store.set_unique_references(&args.id, unique, &actor()).await.map(Some);
+    }
     store.close().await;
-    let limits = limits.map_err(failed)?.ok_or_else(|| unknown(&args.id))?;
-    console::print(&format!("tenant {}: {limits}; gateways apply it within a second\n", args.id))
+    if has_limits {
+        let limits = limits.map_err(failed)?.ok_or_else(|| unknown(&args.id))?;
+        console::print(&format!("tenant {}: {limits}; gateways apply it within a second\n", args.id))?;
+    }
+    match switched.map_err(failed)? {
+        None => Ok(()),
+        Some(ReferenceSwitch::NotFound) => Err(unknown(&args.id)),
+        Some(ReferenceSwitch::Done(orders)) if args.unique_references == Some(Switch::On) => console::print(
+            &format!("tenant {}: external references are unique; {orders} orders have one\n", args.id),
+        ),
+        Some(ReferenceSwitch::Done(_)) => console::print(&format!(
+            "tenant {}: external references may repeat; gateways apply it within 2 seconds\n",
+            args.id
+        )),
+        Some(ReferenceSwitch::Duplicates(duplicates)) => Err(duplicates_refused(&args.id, &duplicates)),
+    }
+}
+
+/// Returns the error of a switch to unique references while orders share some.
+fn duplicates_refused(id: &TenantId, duplicates: &[DuplicateReference]) -> Error {
+    let named = duplicates
+        .iter()
+        .map(|duplicate| format!("{:?}: {} and {}", duplicate.reference, duplicate.order, duplicate.other));
+    let named: Vec<String> = named.collect();
+    let more = if named.len() == MAX_NAMED_DUPLICATES { ", and perhaps more" } else { "" };
+    Error::refused(format!("orders of the tenant {id} have the same reference{more}: {}", named.join("; ")))
+        .hint("give new orders other references, and repeat the command when retention has removed the old ones")
 }
 
 fn unknown(id: &TenantId) -> Error {
@@ -132,5 +179,6 @@ fn to_json(tenant: &Tenant) -> Value {
         "burst": tenant.limits.burst,
         "maxStreams": tenant.limits.max_streams,
         "maxOpen": tenant.limits.max_open,
+        "uniqueReferences": tenant.unique_references,
     })
 }

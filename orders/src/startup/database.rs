@@ -198,6 +198,7 @@ fn kind_of(error: &ConnectError) -> Kind {
         | ConnectError::Damaged(_)
         | ConnectError::ReadOnly(_)
         | ConnectError::Misconfigured(_)
+        | ConnectError::UnsafeEngine { .. }
         | ConnectError::Newer { .. }
         | ConnectError::Development
         | ConnectError::Interrupted
@@ -233,6 +234,9 @@ fn connect_error(args: &DatabaseArgs, error: &ConnectError) -> Error {
         }
         ConnectError::ReadOnly(_) => format!("check whether it is a replica; its address is from {SETTING}"),
         ConnectError::Misconfigured(_) => "change the setting on the server and start again".to_owned(),
+        ConnectError::UnsafeEngine { .. } => {
+            format!("use MySQL 8 or MariaDB 10.11, or newer; the address is from {SETTING}")
+        }
         ConnectError::Privileges { grant, .. } => format!("run as an administrator: {grant}"),
         ConnectError::Newer { found, .. } => {
             format!("run a version of the program that knows version {found}")

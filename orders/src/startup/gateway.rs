@@ -43,15 +43,15 @@ pub(crate) struct PreparedGateway {
     http: TcpListener,
     grpc: TcpListener,
     admin: Option<TcpListener>,
-    starting: Starting,
+    starting: Vec<Starting>,
 }
 
 impl PreparedGateway {
     /// Starts the metrics, takes the ports, and opens the database. `None` if a signal comes first.
     /// From [`Self::into_parts`] on, `secret_files` are kept current, and so are the files of `settings`.
     ///
-    /// The HTTP port responds from its bind on: probes must distinguish a process that waits for its database from one
-    /// that does not respond.
+    /// The HTTP port and the admin server respond from their bind on: probes must distinguish a process that waits for its
+    /// database from one that does not respond.
     pub(crate) async fn new(
         settings: &GatewaySettings,
         mut config: gateway::Config,
@@ -68,6 +68,7 @@ impl PreparedGateway {
         // A SIGHUP from now on is a request, which waits until the gateway serves.
         let bus_secrets = settings.bus.bus_secret_file.clone();
         let reads_again = settings.database.database_url_file.is_some()
+            || settings.store.database_read_url_file.is_some()
             || bus_secrets.is_some()
             || settings.webhooks.secret_key_file.is_some()
             || !secret_files.is_empty();
@@ -89,12 +90,17 @@ impl PreparedGateway {
         ];
         let bound = listeners.into_iter().filter_map(|(setting, addr)| Some((setting, addr?)));
         settings.access.check_exposure(bound)?;
-        let starting = Starting::serve(&http, &config.http, config.tls.http.clone())
-            .map_err(|error| Error::failed(format!("cannot serve the HTTP port during startup: {error}")))?;
+        let public = Starting::serve(&http, &config.http, config.tls.http.clone());
+        let operators =
+            admin.as_ref().map(|admin| Starting::serve_admin(admin, &config.http, config.tls.http.clone()));
+        let starting = std::iter::once(public).chain(operators).collect::<Result<Vec<_>, _>>();
+        let starting = starting
+            .map_err(|error| Error::failed(format!("cannot serve the HTTP ports during startup: {error}")))?;
         let store = wait_for_database(&settings.database, &settings.store, &shutdown).await?;
         if let Some(store) = &store {
             create_first_keys(&settings.access, store).await?;
             settings.database.add_file(store, &mut secret_files);
+            settings.store.use_replica(store, &mut secret_files).await?;
             if store.dialect() == Dialect::Sqlite {
                 // The file belongs to one process, so the one that held webhook endpoints has ended.
                 let ended = store.end_webhook_leases().await;
@@ -162,7 +168,9 @@ impl PreparedGateway {
 
     /// Ends the responses during startup, keeps the files with secrets current, and returns the parts of the gateway.
     pub(crate) async fn into_parts(self, queue: Arc<dyn Queue>, bus: Arc<dyn Bus>) -> Parts {
-        self.starting.end().await;
+        for starting in self.starting {
+            starting.end().await;
+        }
         if let Some(requests) = self.requests {
             self.secret_files.keep_current(requests);
         }

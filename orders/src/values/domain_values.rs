@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::query::Sort;
 use domain::{
-    Currency, EndpointId, OrderId, Priority, Role, Scopes, Status, TenantId, Timestamp, UnknownWord,
+    Currency, EndpointId, Kind, Kinds, OrderCode, OrderId, Priority, Role, Scopes, Status, TenantId,
+    Timestamp, UnknownWord,
 };
 use gateway::store::Setting;
 
@@ -14,6 +15,9 @@ use super::ValueError;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Maximum length of the name of a key or a tenant, in characters.
 const MAX_LABEL: usize = gateway::access::MAX_KEY_NAME;
+
+/// The hint for metadata.
+const METADATA_HINT: &str = "such as channel=web; the key has 1 to 40 letters, digits, '_', '-' or '.'";
 
 /// Parses an ISO 4217 code.
 pub(crate) fn currency(text: &str) -> Result<Currency, ValueError> {
@@ -118,6 +122,24 @@ pub(crate) fn sort(text: &str) -> Result<Sort, ValueError> {
         .map_err(|_| ValueError::new("it is not a sort order", "give -createdAt, createdAt, -total or total"))
 }
 
+/// Parses a kind of orders.
+pub(crate) fn kind(text: &str) -> Result<Kind, ValueError> {
+    text.parse().map_err(|_| {
+        ValueError::new(
+            "it is not a kind",
+            "give 1 to 32 characters of a-z, 0-9, _ and -, beginning with a letter or a digit, such as refund",
+        )
+    })
+}
+
+/// Parses the kinds of orders of a worker.
+pub(crate) fn kinds(text: &str) -> Result<Kinds, ValueError> {
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    Kinds::parse(&words).map_err(|error| {
+        ValueError::new(format!("it {error}"), "give kinds separated by commas, such as default,refund, or *")
+    })
+}
+
 /// Parses a priority.
 pub(crate) fn priority(text: &str) -> Result<Priority, ValueError> {
     text.parse().map_err(|_| ValueError::new("it is not a priority", "give high, normal or low"))
@@ -141,10 +163,37 @@ pub(crate) fn order_id(text: &str) -> Result<OrderId, ValueError> {
     })
 }
 
+/// Parses the code of an order.
+pub(crate) fn order_code(text: &str) -> Result<OrderCode, ValueError> {
+    text.parse()
+        .map_err(|error| ValueError::new(format!("it is {error}"), "`orders list -o wide` shows codes"))
+}
+
 /// Parses a column of an order and its new value.
 pub(crate) fn setting(text: &str) -> Result<Setting, ValueError> {
     text.parse()
         .map_err(|error| ValueError::new(format!("it {error}"), "such as currency=EUR or priority=normal"))
+}
+
+/// Parses a key of the metadata and its value.
+pub(crate) fn metadata(text: &str) -> Result<(String, String), ValueError> {
+    let refuse = |problem: String| ValueError::new(problem, METADATA_HINT);
+    let (key, value) = text.split_once('=').ok_or_else(|| refuse("it is not KEY=VALUE".to_owned()))?;
+    domain::metadata::check_key(key)
+        .and_then(|()| domain::metadata::check_value(key, value))
+        .map_err(|problem| refuse(format!("it {problem}")))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Parses a key of the metadata to set, or one to remove, which ends with a minus sign.
+pub(crate) fn metadata_change(text: &str) -> Result<(String, Option<String>), ValueError> {
+    match text.strip_suffix('-').filter(|_| !text.contains('=')) {
+        Some(key) => match domain::metadata::check_key(key) {
+            Ok(()) => Ok((key.to_owned(), None)),
+            Err(problem) => Err(ValueError::new(format!("it {problem}"), METADATA_HINT)),
+        },
+        None => metadata(text).map(|(key, value)| (key, Some(value))),
+    }
 }
 
 /// Parses the name of a requester.

@@ -72,7 +72,7 @@ fn read(file: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DatabaseUrl, ServerUrl};
+    use super::super::{DatabaseUrl, RedisUrl};
     use super::*;
 
     #[test]
@@ -82,8 +82,8 @@ mod tests {
         let path = file.to_str().unwrap();
         for end in ["", "\n", "\r\n"] {
             std::fs::write(&file, format!("redis://:hush@host:6379{end}")).unwrap();
-            let url = in_file(ServerUrl::redis)(path).unwrap();
-            assert_eq!(url.value.expose_secret().password(), Some("hush"), "{end:?}");
+            let url = in_file(RedisUrl::parse)(path).unwrap();
+            assert_eq!(url.value.expose_secret(), "redis://:hush@host:6379", "{end:?}");
             assert!(!format!("{url:?}").contains("hush"));
         }
         for content in ["hush", "hush:hush@host", "hush://"] {
@@ -94,7 +94,7 @@ mod tests {
         }
         std::fs::write(&file, format!("redis://host/{}", "1".repeat(16 * 1024))).unwrap();
         for unreadable in [path, folder.path().to_str().unwrap()] {
-            let error = in_file(ServerUrl::redis)(unreadable).unwrap_err();
+            let error = in_file(RedisUrl::parse)(unreadable).unwrap_err();
             assert!(error.problem.starts_with("the file cannot be read"), "{}", error.problem);
         }
         limits_page::row("file with a secret", &limits_page::bytes(MAX_FILE_BYTES as usize));
@@ -105,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("url");
         std::fs::write(&file, "redis://first").unwrap();
-        let first = in_file(ServerUrl::redis)(file.to_str().unwrap()).unwrap();
+        let first = in_file(RedisUrl::parse)(file.to_str().unwrap()).unwrap();
         assert!(first.read_again().unwrap().is_none());
         std::fs::write(&file, "redis://second").unwrap();
         let second = first.read_again().unwrap().unwrap();

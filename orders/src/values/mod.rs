@@ -12,6 +12,7 @@ mod files;
 mod number;
 #[cfg(test)]
 mod property_tests;
+mod redis_url;
 mod units;
 mod urls;
 
@@ -21,17 +22,19 @@ pub(crate) use address::{IpNets, ListenAddr, connect_address, hosts, ip_nets, or
 pub(crate) use context::{ContextName, context_url};
 pub(crate) use credentials::{AuthMode, algorithm, audience, auth_mode, claim, issuer, key_url};
 pub(crate) use domain_values::{
-    Since, Until, currency, customer, endpoint_id, label, now, open_status, order_id, priority, requester,
-    role, scopes, setting, since, sort, status, tenant, until, word,
+    Since, Until, currency, customer, endpoint_id, kind, kinds, label, metadata, metadata_change, now,
+    open_status, order_code, order_id, priority, requester, role, scopes, setting, since, sort, status,
+    tenant, until, word,
 };
 pub(crate) use email::{event_types, sender, smtp_url, staff};
 pub(crate) use error::ValueError;
 pub(crate) use files::{InFile, in_file};
 pub(crate) use number::{NewLimit, is_switch_value, limit, number, rate, share, switch};
+pub(crate) use redis_url::RedisUrl;
 pub(crate) use units::{duration, hours, show_duration, show_size, size};
 pub(crate) use urls::{
-    BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, secret, secret_keys, webhook_secret,
-    webhook_secrets,
+    BusSecrets, DatabaseUrl, ServerUrl, bus_secrets, redacted, redacted_text, replica_url, secret,
+    secret_keys, webhook_secret, webhook_secrets,
 };
 
 /// Parses the prefix of the key names in Redis.

@@ -76,7 +76,8 @@ proptest! {
         if let Ok(address) = text.parse::<ListenAddr>() {
             prop_assert_eq!(address.to_string(), text.clone());
         }
-        for url in [ServerUrl::http(&text), ServerUrl::redis(&text), ServerUrl::gateway(&text)].into_iter().flatten() {
+        let _ = (RedisUrl::parse(&text).map(|url| url.to_string()), redacted_text(&text));
+        for url in [ServerUrl::http(&text), ServerUrl::gateway(&text)].into_iter().flatten() {
             let _ = url.to_string();
         }
         let _ = secret(&text);

@@ -9,15 +9,15 @@ use broker::redis::{BusKey, MIN_SECRET_BYTES};
 use gateway::store::BadUrl;
 use processor::handlers::{MAX_SECRETS, Secret};
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Position, Url};
 
 use super::ValueError;
 
 /// The URL of a database.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum DatabaseUrl {
-    /// MySQL or MariaDB.
-    MySql(Url),
+    /// MySQL or MariaDB: a URL for each host, alike in every other part.
+    MySql(Vec<Url>),
     /// An SQLite file.
     Sqlite(PathBuf),
 }
@@ -26,18 +26,25 @@ impl DatabaseUrl {
     /// Returns the URL with its password, in the form that the store accepts.
     pub(crate) fn expose_secret(&self) -> String {
         match self {
-            Self::MySql(url) => url.to_string(),
+            Self::MySql(urls) => joined(urls),
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
         }
     }
+}
+
+/// Returns one URL with all hosts.
+fn joined(urls: &[Url]) -> String {
+    let Some(first) = urls.first() else { return String::new() };
+    let hosts: Vec<&str> = urls.iter().map(|url| &url[Position::BeforeHost..Position::AfterPort]).collect();
+    [&first[..Position::BeforeHost], &hosts.join(","), &first[Position::AfterPort..]].concat()
 }
 
 impl FromStr for DatabaseUrl {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        const HINT: &str = "use mysql://user:password@host:3306/database (MySQL, MariaDB; percent-encode \
-            special characters of the password) or sqlite:path/of/file.db";
+        const HINT: &str = "use mysql://user:password@host:3306/database (MySQL, MariaDB; several hosts with commas; \
+            percent-encode special characters of the password) or sqlite:path/of/file.db";
         let (scheme, rest) = text.split_once(':').ok_or_else(|| ValueError::new("it is not a URL", HINT))?;
         let invalid = |error: BadUrl| ValueError::new(format!("it {}", error.problem), error.hint);
         match scheme {
@@ -47,9 +54,9 @@ impl FromStr for DatabaseUrl {
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
             "mysql" | "mariadb" => {
-                gateway::store::check_database_url(text).map_err(invalid)?;
-                let url = Url::parse(text).map_err(|error| ValueError::new(error.to_string(), HINT))?;
-                Ok(Self::MySql(url))
+                let hosts = gateway::store::database_hosts(text).map_err(invalid)?;
+                let urls: Result<Vec<Url>, _> = hosts.iter().map(|host| Url::parse(host)).collect();
+                Ok(Self::MySql(urls.map_err(|error| ValueError::new(error.to_string(), HINT))?))
             }
             "postgres" | "postgresql" | "sqlserver" | "oracle" | "mongodb" => {
                 Err(ValueError::new(format!("databases of the kind {scheme:?} are not supported"), HINT))
@@ -63,7 +70,10 @@ impl FromStr for DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MySql(url) => f.write_str(&redacted(url)),
+            Self::MySql(urls) => {
+                let hidden: Option<Vec<Url>> = urls.iter().map(without_secrets).collect();
+                f.write_str(&hidden.map_or_else(|| "mysql://***".to_owned(), |urls| joined(&urls)))
+            }
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
         }
     }
@@ -80,15 +90,6 @@ impl fmt::Debug for DatabaseUrl {
 pub(crate) struct ServerUrl(Url);
 
 impl ServerUrl {
-    /// Parses the URL of a Redis server.
-    pub(crate) fn redis(text: &str) -> Result<Self, ValueError> {
-        Self::parse(
-            text,
-            &["redis", "rediss", "valkey", "valkeys", "unix"],
-            "use redis://host:6379, redis://user:password@host:6379/0, rediss://… for TLS or unix:///path",
-        )
-    }
-
     /// Parses `http://` and `https://`.
     pub(crate) fn http(text: &str) -> Result<Self, ValueError> {
         Self::parse(text, &["http", "https"], "use a URL such as http://127.0.0.1:8080/path")
@@ -113,7 +114,7 @@ impl ServerUrl {
                 hint,
             ));
         }
-        if url.host_str().is_none_or(str::is_empty) && url.scheme() != "unix" {
+        if url.host_str().is_none_or(str::is_empty) {
             return Err(ValueError::new("the host is missing", hint));
         }
         Ok(Self(url))
@@ -137,12 +138,45 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
+/// Returns the text of a URL with one host or several, without its password; `None` if it is no URL.
+pub(crate) fn redacted_text(text: &str) -> Option<String> {
+    if let Ok(url) = Url::parse(text) {
+        return Some(redacted(&url));
+    }
+    /// Stands for several hosts, which the URLs of the web do not have.
+    const HOSTS: &str = "hosts.invalid";
+    let (scheme, rest) = text.split_once("://")?;
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if user.is_empty() && tail.contains('@') {
+        // The authority may be the begin of a password that is not encoded.
+        return None;
+    }
+    let url = Url::parse(&format!("{scheme}://{user}{HOSTS}{tail}")).ok()?;
+    hosts.contains(',').then(|| redacted(&url).replacen(HOSTS, hosts, 1))
+}
+
 /// Returns the URL without its secrets.
 ///
 /// They are the password, a user without a password (Redis reads it as a password, web servers as a token), and the
 /// query, which contains the password of a Redis socket and the tokens of web addresses. The user and the options of
 /// a database, and the options of an SMTP server, are not secret.
 pub(crate) fn redacted(url: &Url) -> String {
+    without_secrets(url).map_or_else(|| format!("{}://***", url.scheme()), String::from)
+}
+
+/// Parses the URL of a replica.
+pub(crate) fn replica_url(text: &str) -> Result<DatabaseUrl, ValueError> {
+    match text.parse()? {
+        url @ DatabaseUrl::MySql(_) => Ok(url),
+        DatabaseUrl::Sqlite(_) => Err(ValueError::new(
+            "an SQLite file has no replica",
+            "use mysql://user:password@host:3306/database, or remove the setting",
+        )),
+    }
+}
+
+fn without_secrets(url: &Url) -> Option<Url> {
     let mut url = url.clone();
     let database = matches!(url.scheme(), "mysql" | "mariadb");
     let options_only = database || matches!(url.scheme(), "smtp" | "smtps");
@@ -155,10 +189,7 @@ pub(crate) fn redacted(url: &Url) -> String {
         (None, _) if database => Ok(()),
         (None, _) => url.set_username("***"),
     };
-    match hidden {
-        Ok(()) => url.to_string(),
-        Err(()) => format!("{}://***", url.scheme()),
-    }
+    hidden.ok().map(|()| url)
 }
 
 /// Parses a secret.
@@ -290,6 +321,24 @@ mod tests {
             ("http://ann:hush@gateway:50051/", "http://ann:***@gateway:50051/"),
         ] {
             assert_eq!(redacted(&Url::parse(text).unwrap()), shown);
+            assert_eq!(redacted_text(text).as_deref(), Some(shown));
         }
+        assert_eq!(
+            redacted_text("redis+sentinel://:hush@a:1,b:2/shop?sentinel-password=hush").as_deref(),
+            Some("redis+sentinel://:***@a:1,b:2/shop?***")
+        );
+        assert_eq!(redacted_text("redis://:hu/sh@a:x"), None);
+        assert_eq!(redacted_text("mysql://ann:hu,sh/x@a/d"), None);
+    }
+
+    #[test]
+    fn a_list_of_hosts_is_kept_and_shown_without_the_password() {
+        let text = "mysql://ann:hush@db:3307,[::1],c/shop?ssl-mode=disabled";
+        let url: DatabaseUrl = text.parse().unwrap();
+        assert_eq!(url.expose_secret(), text);
+        assert_eq!(url.to_string(), text.replace("hush", "***"));
+        assert_eq!(format!("{url:?}"), url.to_string());
+        assert_eq!(redacted_text(text), Some(url.to_string()));
+        assert!(replica_url(text).is_ok() && replica_url("sqlite:orders.db").is_err());
     }
 }

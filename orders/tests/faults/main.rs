@@ -5,16 +5,18 @@
 //! processors on a separate MariaDB and Redis ([`servers`]). [`ledger`] records what clients were told, and compares it
 //! with the database. [`proxy`] causes faults on connections, [`shim`] on a process's clock or disk.
 //!
-//! The faults: [`kill`], [`freeze`], [`redis_loss`], [`network`], [`clock`], [`disk`], [`restart`], [`poison_orders`],
-//! [`suspend`], [`disconnects`], [`queue_server`], [`upgrade`], [`topology`]. Each prints one line; `scripts/faults.sh`
-//! prints all of them as a table.
+//! The faults: [`kill`], [`freeze`], [`redis_loss`], [`redis_failover`], [`network`], [`clock`], [`disk`], [`restart`], [`poison_orders`],
+//! [`suspend`], [`disconnects`], [`queue_server`], [`upgrade`], [`topology`], [`failover`], [`group_replication`],
+//! [`replica`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
 
 #![cfg(test)]
 
 mod clock;
 mod disconnects;
 mod disk;
+mod failover;
 mod freeze;
+mod group_replication;
 #[allow(dead_code, unused_imports, reason = "several test programs share it and use different parts")]
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -24,7 +26,10 @@ mod network;
 mod poison_orders;
 mod proxy;
 mod queue_server;
+mod redis_failover;
 mod redis_loss;
+mod replica;
+mod replication;
 mod restart;
 mod run;
 mod servers;

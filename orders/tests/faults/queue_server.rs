@@ -81,7 +81,7 @@ async fn redis_cluster() {
         |line: &str| (line.contains("node of a cluster") && line.contains("MOVED")).then_some(());
     gateway.wait_for_log("the reason", is_reported).await;
 
-    let arguments = ["processor", "--metrics-addr", "127.0.0.1:0"];
+    let arguments = ["processor", "--metrics-addr", "127.0.0.1:0", "--job-source", "queue"];
     let mut processor =
         Process::start(command(folder.path(), &arguments, &[("REDIS_URL", &redis)]), "processor");
     processor.wait_for_log("the reason", is_reported).await;

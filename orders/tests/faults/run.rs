@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::DEADLINE;
 use crate::ledger::{self, Clients, Verdict};
+use crate::servers::MariaDb;
 use crate::system::{Plan, System};
 
 /// Orders that are accepted before the fault, so that some wait, some are processing and some are completed.
@@ -51,6 +52,11 @@ impl Run {
     /// Starts two gateways and two processors under load.
     pub(crate) async fn on_servers(name: &'static str, plan: Plan) -> Self {
         Self::under_load(name, System::on_servers(&plan).await).await
+    }
+
+    /// Starts two gateways and two processors under load on a cluster with this node. Gateways use `url`.
+    pub(crate) async fn on_cluster(name: &'static str, plan: Plan, node: MariaDb, url: String) -> Self {
+        Self::under_load(name, System::on_cluster(&plan, node, url).await).await
     }
 
     /// Starts `orders dev` with these variables under load.
@@ -130,6 +136,7 @@ impl Run {
             )
         });
         let unreachable = self.clients.with_ledger(|ledger| ledger.unreachable);
+        let pause = self.clients.with_ledger(|ledger| ledger.longest_pause()).as_secs_f64();
         let refused = refusals.values().sum::<usize>() + unanswered;
         let name = self.name;
         let Verdict { finished, lost, duplicated, extra_attempts, .. } = verdict;
@@ -139,7 +146,8 @@ impl Run {
             "fault {name:<29} accepted {accepted:>5}  finished {finished:>5}  lost {lost:>2}  \
              duplicated {duplicated:>2}  extra attempts {extra_attempts:>4}  recovered in {recovery:>5.1} s  \
              refused {refused:>4}  slowest {slowest:>4.1} s  watched {watched:>4}\n      \
-             refusals {refusals:?}, without an answer {unanswered}, unreachable {unreachable}\n"
+             refusals {refusals:?}, without an answer {unanswered}, unreachable {unreachable}, \
+             longest time without a 201 {pause:.1} s\n"
         );
         std::io::stdout().write_all(line.as_bytes()).expect("stdout is open");
         if let Ok(path) = std::env::var("ORDERS_FAULTS_TABLE") {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,18 +129,27 @@ impl MariaDb {
         self.execute("SET GLOBAL read_only = 0").await;
     }
 
-    async fn execute(&self, statement: &str) {
+    /// Returns a server of another kind that was started with this folder, once it responds.
+    pub(crate) async fn running(folder: TempDir, port: Port, process: Process) -> Self {
+        let mut server = Self { folder, port, process, options: Vec::new(), variables: Vec::new() };
+        server.wait_until_ready().await;
+        server
+    }
+
+    pub(crate) async fn execute(&self, statement: &str) {
         let mut connection = MySqlConnection::connect(&self.url()).await.expect("the server runs");
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.expect(statement);
     }
 
-    async fn query_value(&self, question: &str) -> String {
+    pub(crate) async fn query_value(&self, question: &str) -> String {
+        self.query_row(question).await.get(0)
+    }
+
+    /// Queries one row.
+    pub(crate) async fn query_row(&self, question: &str) -> MySqlRow {
         let mut connection = MySqlConnection::connect(&self.url()).await.expect("the server runs");
-        let row = sqlx::raw_sql(AssertSqlSafe(question.to_owned()))
-            .fetch_one(&mut connection)
-            .await
-            .expect(question);
-        row.get(0)
+        let question = AssertSqlSafe(question.to_owned());
+        sqlx::raw_sql(question).fetch_one(&mut connection).await.expect("a row")
     }
 
     pub(crate) fn url(&self) -> String {
@@ -171,7 +181,13 @@ pub(crate) fn url_on(port: u16) -> String {
 
 /// The same for the user who cannot write to a read-only server.
 pub(crate) fn plain_url_on(port: u16) -> String {
-    format!("mysql://plain:x@127.0.0.1:{port}/orders")
+    plain_url_on_all(&[port])
+}
+
+/// The same with several servers.
+pub(crate) fn plain_url_on_all(ports: &[u16]) -> String {
+    let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("mysql://plain:x@{}/orders", hosts.join(","))
 }
 
 fn mariadbd(folder: &Path, port: u16, options: &[String], variables: &[(String, String)]) -> Process {

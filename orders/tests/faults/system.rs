@@ -80,6 +80,8 @@ pub(crate) struct System {
     proxies: Vec<Proxy>,
     /// A replica, and the proxy of the primary.
     standby: Option<(MariaDb, Proxy)>,
+    /// The URL of the database for gateways, if it names several servers.
+    cluster_url: Option<String>,
     /// `None` if embedded.
     pub(crate) servers: Option<(MariaDb, Redis)>,
     /// Declared last: it is removed after the processes have ended.
@@ -92,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) lease_ms: u32,
     /// Redis keeps its data over a restart.
     pub(crate) persistent_redis: bool,
+    /// The URL of a Redis of several servers, in place of the one of the system.
+    pub(crate) redis_url: Option<String>,
     /// MariaDB has a replica for a failover.
     pub(crate) standby: bool,
     /// The connections whose proxy can cause faults.
@@ -125,6 +129,7 @@ impl Default for Plan {
         Self {
             lease_ms: 2_000,
             persistent_redis: false,
+            redis_url: None,
             standby: false,
             link: None,
             processors: 2,
@@ -141,6 +146,10 @@ impl Plan {
     /// Longer leases, for faults that must not cost an attempt: none expires on a busy machine.
     pub(crate) fn patient() -> Self {
         Self { lease_ms: 8_000, ..Self::default() }
+    }
+
+    fn redis_url_on(&self, port: u16) -> String {
+        self.redis_url.clone().unwrap_or_else(|| format!("redis://{}", local_address(port)))
     }
 }
 
@@ -159,6 +168,22 @@ impl System {
             Some(standby) => Some((standby, Proxy::start(mariadb.port.number).await)),
             None => None,
         };
+        Self::assemble(plan, mariadb, redis, standby, None).await
+    }
+
+    /// Starts two gateways and two processors on a cluster with this node. Gateways use `url`.
+    pub(crate) async fn on_cluster(plan: &Plan, node: MariaDb, url: String) -> Self {
+        let redis = Redis::start(plan.persistent_redis).await;
+        Self::assemble(plan, node, redis, None, Some(url)).await
+    }
+
+    async fn assemble(
+        plan: &Plan,
+        mariadb: MariaDb,
+        redis: Redis,
+        standby: Option<(MariaDb, Proxy)>,
+        cluster_url: Option<String>,
+    ) -> Self {
         let mut system = Self {
             gateways: Vec::new(),
             processors: Vec::new(),
@@ -167,6 +192,7 @@ impl System {
             ports: Vec::new(),
             proxies: Vec::new(),
             standby,
+            cluster_url,
             servers: Some((mariadb, redis)),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -189,13 +215,14 @@ impl System {
         let seen = self.port_or_proxy(http, link == Some(Link::ClientToGateway)).await;
         let arguments =
             server_arguments(&["gateway"], [local_address(http), local_address(grpc)], plan.lease_ms);
-        let database = match &self.standby {
-            Some((_, proxy)) => plain_url_on(proxy.port),
-            None => url_on(mariadb),
+        let database = match (&self.cluster_url, &self.standby) {
+            (Some(url), _) => url.clone(),
+            (None, Some((_, proxy))) => plain_url_on(proxy.port),
+            (None, None) => url_on(mariadb),
         };
         let mut variables = vec![
             ("DATABASE_URL".to_owned(), database),
-            ("REDIS_URL".to_owned(), format!("redis://{}", local_address(redis))),
+            ("REDIS_URL".to_owned(), plan.redis_url_on(redis)),
             ("ORDERS_SECRET_KEY_FILE".to_owned(), secret_key_file(self.folder.path())),
             // Another gateway soon delivers in place of one that was killed.
             ("ORDERS_WEBHOOK_REQUEST_TIMEOUT".to_owned(), "1s".to_owned()),
@@ -224,10 +251,12 @@ impl System {
         if let Some(base) = &plan.webhook {
             arguments.extend(to_strings(&["--handler", "webhook", "--webhook-url", &format!("{base}/{i}")]));
         }
-        let mut variables = vec![
-            ("ORDERS_GATEWAY_URL".to_owned(), gateways.join(",")),
-            ("REDIS_URL".to_owned(), format!("redis://{}", local_address(redis))),
-        ];
+        let mut variables = vec![("ORDERS_GATEWAY_URL".to_owned(), gateways.join(","))];
+        // The first processor takes jobs from Redis, and gateways assign jobs to the second one.
+        if i == 0 {
+            variables.push(("ORDERS_JOB_SOURCE".to_owned(), "queue".to_owned()));
+            variables.push(("REDIS_URL".to_owned(), plan.redis_url_on(redis)));
+        }
         variables.extend_from_slice(&plan.processor_variables);
         self.processors.push(Part::start(self.folder.path(), format!("processor {i}"), arguments, variables));
     }
@@ -302,6 +331,7 @@ impl System {
             database_url: format!("sqlite://{}?mode=rw", folder.path().join("data/orders.db").display()),
             proxies: Vec::new(),
             standby: None,
+            cluster_url: None,
             servers: None,
             folder,
         }

@@ -20,7 +20,12 @@ const READ_BACK: usize = 60;
 
 /// Creates orders on one gateway and reads each on another one at once.
 async fn read_back(write: &Api, read: &Api) {
-    for _ in 0..READ_BACK {
+    read_back_some(READ_BACK, write, read).await;
+}
+
+/// The same with this number of orders.
+pub(crate) async fn read_back_some(orders: usize, write: &Api, read: &Api) {
+    for _ in 0..orders {
         let id = eventually("an order to be accepted", || async {
             let (status, order) = write.post("/orders", &new_order()).await;
             (status == 201).then(|| order["id"].as_str().map(str::to_owned))?
@@ -98,8 +103,17 @@ async fn query_value(url: &str, question: &str) -> Option<String> {
     row.try_get(row.len() - 1).ok()
 }
 
+/// Returns whether a node of Galera cannot be started, and prints that the test is skipped.
+pub(crate) fn lacks_galera(test: &str) -> bool {
+    let lacks = !Path::new(GALERA).is_file() || !Path::new("/usr/bin/rsync").is_file();
+    if lacks {
+        println!("{test}: skipped, because galera-4 or rsync is not installed");
+    }
+    lacks
+}
+
 /// Starts the nodes of a cluster, which all accept writes.
-async fn start_galera() -> Vec<MariaDb> {
+pub(crate) async fn start_galera() -> Vec<MariaDb> {
     let ports: Vec<[Port; 3]> = (0..3).map(|_| [Port::claim(), Port::claim(), Port::claim()]).collect();
     let members: Vec<_> = ports.iter().map(|[group, ..]| format!("127.0.0.1:{}", group.number)).collect();
     let mut nodes = Vec::new();
@@ -142,8 +156,7 @@ fn start_gateway(folder: &Path, node: &MariaDb, redis: &str, number: usize) -> P
 /// Three gateways, each on a separate node, start at once on an empty database.
 #[tokio::test(flavor = "multi_thread")]
 async fn galera_cluster() {
-    if !Path::new(GALERA).is_file() || !Path::new("/usr/bin/rsync").is_file() {
-        println!("galera_cluster: skipped, because galera-4 or rsync is not installed");
+    if lacks_galera("galera_cluster") {
         return;
     }
     let (mut nodes, redis) = tokio::join!(start_galera(), Redis::start(false));

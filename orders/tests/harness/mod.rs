@@ -8,6 +8,7 @@ mod stack;
 mod watch;
 
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 pub(crate) use api::{Api, https_client, id};
@@ -42,6 +43,18 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         }
     })
     .await
+}
+
+/// Returns different free ports. They are below the range of outgoing connections, so no connection uses one by chance.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let mut listeners = Vec::new();
+    while listeners.len() < count {
+        // Each state hashes differently.
+        let random = std::collections::hash_map::RandomState::new().hash_one(0) % 12_000;
+        let port = 20_000 + u16::try_from(random).expect("it is less than 12,000");
+        listeners.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+    }
+    listeners.iter().map(|listener| listener.local_addr().expect("it has an address").port()).collect()
 }
 
 /// Installs the TLS provider, which reqwest requires also for plain HTTP. A second installation has no effect.

@@ -1,5 +1,5 @@
-//! A complete system: `orders dev`, or two gateways and two processors on MariaDB and Redis. It can be stopped and started
-//! again with the same data.
+//! A complete system: `orders dev`, or two gateways and two processors on MariaDB and Redis. The first processor takes jobs
+//! from Redis, and gateways assign jobs to the second one. A system can be stopped and started again with the same data.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -107,11 +107,14 @@ impl Stack {
                 let work =
                     [&["processor", "--metrics-addr", "127.0.0.1:0"][..], &QUICK_WORK, self.work].concat();
                 for number in 1..=2 {
-                    let variables = [
-                        ("REDIS_URL", servers.redis_url.as_str()),
-                        ("ORDERS_REDIS_PREFIX", &servers.prefix),
-                        ("ORDERS_GATEWAY_URL", &urls),
-                    ];
+                    let mut variables = vec![("ORDERS_GATEWAY_URL", urls.as_str())];
+                    if number == 1 {
+                        variables.extend([
+                            ("ORDERS_JOB_SOURCE", "queue"),
+                            ("REDIS_URL", servers.redis_url.as_str()),
+                            ("ORDERS_REDIS_PREFIX", &servers.prefix),
+                        ]);
+                    }
                     let command = command(self.folder.path(), &work, &variables);
                     self.processes.push(Process::start(command, format!("processor {number}")));
                 }

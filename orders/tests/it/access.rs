@@ -96,7 +96,11 @@ async fn dev_with_keys_processes_orders() {
 /// Starts a program with keys and an admin server, and returns its public URL and that of the metrics.
 async fn with_admin_server(folder: &std::path::Path, admin: &str) -> (Process, String, String) {
     let arguments = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--auth", "keys"];
-    let arguments = [&arguments[..], &["--admin-addr", admin, "--bootstrap-key-file", "admin.key"]].concat();
+    let arguments = [
+        &arguments[..],
+        &["--admin-addr", admin, "--bootstrap-key-file", "admin.key", "--allowed-hosts", "shop.example"],
+    ]
+    .concat();
     let mut process = Process::start(command(folder, &arguments, &[]), "orders dev");
     let public = base_url(&mut process).await;
     let metrics = metrics_url(&mut process).await.replace("0.0.0.0", "127.0.0.1");
@@ -123,11 +127,16 @@ async fn the_admin_server_has_only_probes_and_metrics() {
     process.terminate();
     process.wait_for_success().await;
 
-    let (mut process, _, metrics) = with_admin_server(folder.path(), "0.0.0.0:0").await;
+    let (mut process, public, metrics) = with_admin_server(folder.path(), "0.0.0.0:0").await;
     assert_eq!(status(&metrics).await, 401, "other machines reach it");
     let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the file was created");
     let with_key = client.get(&metrics).bearer_auth(key.trim_end()).send().await.unwrap();
     assert_eq!(with_key.status(), 200);
+    // A probe of Kubernetes names the address of the container.
+    let named =
+        async |url: &str| client.get(url).header("host", "10.1.2.3:9091").send().await.unwrap().status();
+    assert_eq!(named(&metrics.replace("/metrics", "/readyz")).await, 200);
+    assert_eq!(named(&format!("{public}/readyz")).await, 421);
     process.terminate();
     process.wait_for_success().await;
 }

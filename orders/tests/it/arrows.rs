@@ -93,6 +93,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("test-database", &[]),
     // Certificates for tests.
     ("test-certificates", &[]),
+    // Redis with several servers for tests.
+    ("test-redis", &[]),
     // Signs tokens for tests.
     ("test-tokens", &[]),
     // Receives traces of tests.

@@ -14,22 +14,27 @@ const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127
 #[tokio::test]
 async fn pages_work_in_a_browser() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // An order that failed, which the page redrives.
+    // Orders that failed: one to show, and one that the page redrives.
     let failing = [&FREE_PORTS[..], &["--simulate-failure-rate", "1", "--simulate-min-delay", "0"]].concat();
     let mut dev = Process::start(command(folder.path(), &failing, &[]), "failing orders dev");
     let api = Api::new(base_url(&mut dev).await);
     let order = json!({"item": "Vase", "quantity": 1, "price": 5, "maxAttempts": 1});
-    let (status, order) = api.post("/orders", &order).await;
-    assert_eq!(status, 201, "{order}");
-    let failed = id(&order);
-    api.wait_for_status(&failed, "failed").await;
+    let mut failed = Vec::new();
+    for _ in 0..2 {
+        let (status, order) = api.post("/orders", &order).await;
+        assert_eq!(status, 201, "{order}");
+        api.wait_for_status(&id(&order), "failed").await;
+        failed.push(id(&order));
+    }
     dev.terminate();
     dev.wait_for_success().await;
 
     // The program without settings, as at its first start.
     let mut dev = Process::start(command(folder.path(), &FREE_PORTS, &[]), "orders dev");
     let mut page = script("tests/browser", "page.mjs");
-    page.env("BASE_URL", base_url(&mut dev).await).env("FAILED_ORDER_ID", failed);
+    page.env("BASE_URL", base_url(&mut dev).await)
+        .env("FAILED_ORDER_ID", &failed[0])
+        .env("REDRIVEN_ORDER_ID", &failed[1]);
     page.env("ORDERS_BIN", env!("CARGO_BIN_EXE_orders"));
     if let Some(chromium) = std::env::var_os("ORDERS_TEST_CHROMIUM") {
         page.env("CHROMIUM", chromium);

@@ -64,7 +64,8 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
             &["--simulate-min-delay", "9s", "--simulate-max-delay", "1500ms"],
             &["ORDERS_SIMULATE_MIN_DELAY) is 9s", "ORDERS_SIMULATE_MAX_DELAY) with 1s500ms"],
         ),
-        (&["--handler", "magic"], &["--handler (ORDERS_HANDLER)", "simulate, webhook"]),
+        (&["--handler", "magic"], &["--handler (ORDERS_HANDLER)", "simulate, webhook, none"]),
+        (&["processor", "--handler", "none"], &["--handler (ORDERS_HANDLER) is none", "start no processor"]),
         (&["--handler", "webhook"], &["--webhook-url (ORDERS_WEBHOOK_URL)"]),
         (&["--default-currency", "dollars"], &["--default-currency (ORDERS_DEFAULT_CURRENCY)", "USD"]),
         (&["--log-format", "xml"], &["--log-format (ORDERS_LOG_FORMAT)", "text, json"]),
@@ -74,7 +75,7 @@ async fn invalid_value_is_reported_with_flag_and_variable() {
         (&["--database-url", "postgres://u:hush@h/d"], &["--database-url (DATABASE_URL)", "mysql://"]),
         (&["--database-url", "mysql://u:hush@h"], &["--database-url (DATABASE_URL)", "name of the database"]),
         (&["gateway"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
-        (&["processor"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
+        (&["processor", "--job-source", "queue"], &["--redis-url (REDIS_URL) is not set", "orders dev"]),
         (&["processor", "--gateway-url", "http://a,b"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
         (&["processor", "--gateway-url", "ftp://a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)", "http://"]),
         (&["processor", "--gateway-url", "http://u:hush@a:1"], &["--gateway-url (ORDERS_GATEWAY_URL)"]),
@@ -268,7 +269,8 @@ async fn old_setting_is_refused_with_its_new_name() {
         let output = run_orders(arguments, &[("ORDERS_DRAIN_MS", "10000")]).await;
         assert_error(&output, 2, &[flag, "write ORDERS_SHUTDOWN_TIMEOUT=10s"]);
     }
-    let output = run_orders(&["processor"], &[("ORDERS_INFLIGHT_BODY_BYTES", "1048576")]).await;
+    let queue = ["processor", "--job-source", "queue"];
+    let output = run_orders(&queue, &[("ORDERS_INFLIGHT_BODY_BYTES", "1048576")]).await;
     assert_error(&output, 2, &["--redis-url (REDIS_URL) is not set"]);
     let output = run_orders(&["config"], &[("ORDERS_DRAIN_MS", "")]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));

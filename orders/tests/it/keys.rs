@@ -239,6 +239,9 @@ async fn the_data_of_a_customer_is_exported_and_erased() {
         let (status, order) = api.post("/orders", &order).await;
         assert_eq!(status, 201, "{order}");
         api.wait_for_status(&id(&order), "completed").await;
+        let note = json!({"text": format!("left with the neighbour of {customer}"), "public": true});
+        let (status, note) = api.post(&format!("/orders/{}/notes", id(&order)), &note).await;
+        assert_eq!(status, 201, "{note}");
     }
     let later = json!({"item": "Tea", "quantity": 1, "price": 1, "customer": "Ann", "processAfter": "2099-01-01T00:00:00Z"});
     assert_eq!(api.post("/orders", &later).await.0, 201);
@@ -254,6 +257,7 @@ async fn the_data_of_a_customer_is_exported_and_erased() {
         (&orders[1]["total"], &orders[1]["events"][2]["status"]),
         (&json!("3.00"), &json!("completed"))
     );
+    assert_eq!(orders[1]["notes"][0]["text"], json!("left with the neighbour of Ann"));
 
     let stderr = database.fail(&["customer", "erase", "--customer", "Ann"]).await;
     assert!(stderr.contains("1 orders of the customer are not final"), "{stderr}");

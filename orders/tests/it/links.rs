@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The folders and files of the documentation.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
@@ -14,6 +14,10 @@ const DOCUMENTS: [&str; 9] = [
     "SECURITY.md",
     "bench/README.md",
     "gateway/tests/upgrade/README.md",
+    "sdk/conformance/README.md",
+    "sdk/go/README.md",
+    "sdk/python/README.md",
+    "sdk/typescript/README.md",
     "docs",
 ];
 

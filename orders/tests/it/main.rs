@@ -21,7 +21,7 @@
 //! | `secret_files` | secrets in files that change while the program runs |
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `traces` | the traces of orders, in a receiver of OTLP and in Jaeger |
-//! | `backup`, `compose` | backup and restore; `docker-compose.yml` |
+//! | `backup`, `compose`, `kubernetes` | backup and restore; `docker-compose.yml`; the manifests and the chart |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
 //!
@@ -48,6 +48,7 @@ mod health;
 mod import_cycles;
 mod imports;
 mod keys;
+mod kubernetes;
 mod links;
 mod metrics;
 mod monitoring;
@@ -63,6 +64,7 @@ mod receivers;
 mod recovery;
 mod reference;
 mod restart;
+mod sdk;
 mod secret_files;
 mod shell_blocks;
 mod signals;
@@ -74,4 +76,5 @@ mod tls_servers;
 mod tokens;
 mod traces;
 mod unavailable_servers;
+mod unsafe_engines;
 mod webhook_commands;

@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, eventually, redis_url};
 
 /// Gauges that count, and therefore have no unit.
-const DIMENSIONLESS: [&str; 22] = [
+const DIMENSIONLESS: [&str; 24] = [
     "orders_build_info",
+    "orders_unserved_kinds",
     "orders_database_connections",
     "orders_processor_slots",
     "orders_event_log_events",
@@ -28,6 +29,7 @@ const DIMENSIONLESS: [&str; 22] = [
     "orders_queue_paused",
     "orders_ready",
     "orders_subscribed",
+    "orders_worker_credits",
     "orders_worker_streams",
     "orders_workers",
 ];

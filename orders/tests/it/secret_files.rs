@@ -8,7 +8,7 @@ use url::Url;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::harness::{Api, Process, Servers, base_url, command, eventually, within};
+use crate::harness::{Api, Process, Servers, base_url, command, eventually, free_ports, within};
 
 const DEV: [&str; 5] = ["dev", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
 
@@ -128,7 +128,15 @@ async fn gateway_and_processor(
         .await;
     let grpc = format!("http://{grpc}");
     let variables = [variables, &[("ORDERS_GATEWAY_URL", grpc.as_str())]].concat();
-    let arguments = ["processor", "--metrics-addr", "127.0.0.1:0", "--simulate-min-delay", "0ms"];
+    let arguments = [
+        "processor",
+        "--job-source",
+        "queue",
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--simulate-min-delay",
+        "0ms",
+    ];
     let processor = Process::start(command(folder, &arguments, &variables), "processor");
     (gateway, processor, Api::new(format!("http://{http}")))
 }
@@ -241,19 +249,25 @@ async fn credentials_of_the_database_are_read_again() {
     mysql(&servers, format!("ALTER USER '{first}'@'%' IDENTIFIED BY 'hush-2'")).await;
     replace(&mut gateway, &file, &url(&first, "hush-2"), IN_USE).await;
     mysql(&servers, format!("KILL USER '{first}'")).await;
-    // A request can find a new connection that was killed as well.
-    eventually("an order after the kill", || api.try_create()).await;
-    order_is_completed(&api).await;
+    // Writes and reads can each find a connection that was in use just before, and was killed as well.
+    eventually("an order after the kill", || async {
+        let order = api.try_create().await?;
+        let waits = format!("/orders/{}?waitForSequence=3&timeout=20", order["id"].as_str()?);
+        let (status, order) = api.get(&waits).await;
+        (status == 200 && order["status"] == "completed").then_some(())
+    })
+    .await;
 
-    // Orders are created during the change, so that connections are in use.
+    // Orders are created during the change, so that connections are in use. The first host of the new list is away.
     create_user(&second, "hush-3").await;
+    let list = url(&second, "hush-3").replacen('@', &format!("@127.0.0.1:{},", free_ports(1)[0]), 1);
     let creates = async {
         loop {
             api.create_id().await;
         }
     };
     let change = async {
-        replace(&mut gateway, &file, &url(&second, "hush-3"), IN_USE).await;
+        replace(&mut gateway, &file, &list, IN_USE).await;
         eventually("no connection of the first user", || async {
             let question = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ";
             (mysql(&servers, format!("{question}'{first}'")).await == 0).then_some(())

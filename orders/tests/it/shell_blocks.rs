@@ -9,10 +9,13 @@
 //! - `<!-- not run: REASON -->`: the block cannot run here.
 //! - `<!-- fails: STATUS -->`: the response is an error with this status.
 //! - `<!-- needs: a gateway on Redis -->`: the block runs beside `orders gateway` on servers.
+//! - `<!-- needs: orders dev without a handler -->`: the block runs beside one, in the folder that contains the clone `orders`;
+//!   `sdk.rs` runs these pages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -24,6 +27,7 @@ enum Mark {
     NotRun,
     Fails(String),
     OnRedis,
+    BesideClone,
 }
 
 struct Block {
@@ -73,6 +77,7 @@ fn mark(above: &str) -> Mark {
         Some(("not run", _)) => Mark::NotRun,
         Some(("fails", status)) => Mark::Fails(status.to_owned()),
         Some(("needs", "a gateway on Redis")) => Mark::OnRedis,
+        Some(("needs", "orders dev without a handler")) => Mark::BesideClone,
         _ => Mark::Runs,
     }
 }
@@ -103,6 +108,12 @@ fn script_of(blocks: &[&Block], addresses: &[(&str, &str)]) -> String {
 
 /// Runs a script as a reader of the page does, at the root of the repository.
 async fn run(script: &str, variables: &[(&str, &str)]) -> Output {
+    let folder = root();
+    within("the blocks to end", start(script, &folder, variables)).await
+}
+
+/// Runs a script in a folder.
+async fn start(script: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
     let home = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(home.path().join(".curlrc"), "fail-with-body\nsilent\nshow-error\n")
         .expect("the file is written");
@@ -111,13 +122,37 @@ async fn run(script: &str, variables: &[(&str, &str)]) -> Output {
     let mut command: Command = killed_with_test("bash");
     command
         .args(["-euo", "pipefail", "-c", script])
-        .current_dir(root())
+        .current_dir(folder)
         .env("PATH", path)
         .env("CURL_HOME", home.path())
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    within("the blocks to end", command.output()).await.expect("bash can be started")
+    command.output().await.expect("bash can be started")
+}
+
+/// Runs the blocks of a guide beside a clone and `orders dev --handler none`. All orders that they create are completed.
+pub(crate) async fn run_beside_clone(page: &str, deadline: Duration) {
+    let mut stack = Stack::embedded_with(&["--handler", "none"]).await;
+    let host = stack.gateways[0].base.trim_start_matches("http://").to_owned();
+    let addresses = [("localhost:3000", host.as_str()), ("127.0.0.1:50051", &stack.grpc[0])];
+    let path = root().join("docs/guides").join(page);
+    let text = std::fs::read_to_string(&path).expect("a page is text");
+    let all = blocks(&text, "sh");
+    let found: Vec<_> = all.iter().filter(|block| block.mark == Mark::BesideClone).collect();
+    assert!(found.len() > 3, "{page} has no such blocks");
+    // What a block has started in the background ends with the script.
+    let script =
+        format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}", script_of(&found, &addresses));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clone = root().canonicalize().expect("it is there");
+    std::os::unix::fs::symlink(clone, folder.path().join("orders")).expect("a link can be made");
+    let ended = tokio::time::timeout(deadline, start(&script, folder.path(), &[])).await;
+    assert_success(&path, &ended.expect("the blocks end in time"));
+    let (_, orders) = stack.gateways[0].get("/orders").await;
+    let orders = orders.as_array().expect("a list");
+    assert!(!orders.is_empty() && orders.iter().all(|order| order["status"] == "completed"), "{orders:?}");
+    stack.stop(Stop::Terminate).await;
 }
 
 fn assert_success(page: &Path, output: &Output) {

@@ -35,7 +35,7 @@ async fn gateway() -> MockServer {
     respond(get("/stats").and(query_param("window", "1h30m")), stats.clone()).await;
     respond(get("/stats").and(query_param("window", "1m")).and(query_param("step", "10s")), stats).await;
     let worker = json!({"name": "packer-2", "version": "0.1.0", "host": "web-1", "gateway": "gw1",
-        "state": "connected", "connectedAt": "T", "lastSeenAt": "T", "slots": 64, "inFlight": 3,
+        "state": "connected", "connectedAt": "T", "lastSeenAt": "T", "slots": 64, "kinds": ["default", "refund"], "inFlight": 3,
         "completedPerMinute": 12.0, "failedPerMinute": 0.0, "handling": null});
     respond(get("/workers"), json!({"workers": [worker]})).await;
     let mut with_orders = worker;
@@ -78,7 +78,7 @@ async fn statistics_workers_and_groups_are_shown() {
     assert!(csv.starts_with("time,accepted,started,") && csv.lines().count() == 2, "{csv}");
 
     let workers = succeed(&gateway, &["workers"]).await;
-    assert!(workers.contains("packer-2  connected  3          64     12.0"), "{workers}");
+    assert!(workers.contains("packer-2  connected  default,refund  3          64     12.0"), "{workers}");
     let worker = succeed(&gateway, &["workers", "packer-2"]).await;
     assert!(
         worker.contains("host          web-1\n") && worker.contains("order         O  attempt 2"),

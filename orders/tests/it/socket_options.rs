@@ -97,7 +97,7 @@ async fn tcp_sockets_have_nodelay() {
     let (mysql, redis) = (port(&servers.database_url), port(&servers.redis_url));
     for (process, ports) in [
         (&gateway, vec![http, port(&gateway_url), mysql, redis]),
-        (&processor, vec![health, port(&gateway_url), redis, port(&receiver.uri())]),
+        (&processor, vec![health, port(&gateway_url), port(&receiver.uri())]),
     ] {
         // A new connection can be seen before its option is set.
         eventually("every socket to have the option", || async {

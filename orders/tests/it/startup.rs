@@ -14,22 +14,24 @@ fn free_address() -> String {
 #[tokio::test]
 async fn probes_succeed_while_the_database_is_unavailable() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (http, away) = (free_address(), free_address());
+    let (http, admin, away) = (free_address(), free_address(), free_address());
     let url = format!("mysql://orders:hush@{away}/orders");
     let variables = [("DATABASE_URL", url.as_str()), ("REDIS_URL", "redis://127.0.0.1:1")];
-    let arguments = ["gateway", "--http-addr", &http, "--grpc-addr", "127.0.0.1:0"];
+    let arguments = ["gateway", "--http-addr", &http, "--grpc-addr", "127.0.0.1:0", "--admin-addr", &admin];
     let mut waiting = Process::start(command(folder.path(), &arguments, &variables), "gateway");
     let api = Api::new(format!("http://{http}"));
-    eventually("a response to the liveness probe", || async {
-        (api.try_get("/livez").await == Some(200)).then_some(())
-    })
-    .await;
-    let is_waiting = |line: &str| line.contains("waiting for the database").then_some(());
-    waiting.wait_for_log("the reason of its wait", is_waiting).await;
-    assert_eq!(api.try_get("/livez").await, Some(200));
-    let (status, ready) = api.get("/readyz").await;
-    assert_eq!(status, 503, "{ready}");
-    assert!(ready.to_string().contains("starting: waits for the database"), "{ready}");
+    for api in [&api, &Api::new(format!("http://{admin}"))] {
+        eventually("a response to the liveness probe", || async {
+            (api.try_get("/livez").await == Some(200)).then_some(())
+        })
+        .await;
+        let is_waiting = |line: &str| line.contains("waiting for the database").then_some(());
+        waiting.wait_for_log("the reason of its wait", is_waiting).await;
+        assert_eq!(api.try_get("/livez").await, Some(200));
+        let (status, ready) = api.get("/readyz").await;
+        assert_eq!(status, 503, "{ready}");
+        assert!(ready.to_string().contains("starting: waits for the database"), "{ready}");
+    }
     for path in ["/orders", "/", "/queue"] {
         let (status, problem) = api.get(path).await;
         assert_eq!((status, problem["code"].as_str()), (503, Some("starting")), "{path}: {problem}");

@@ -13,7 +13,8 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::harness::{
-    Api, Process, Servers, base_url, command, eventually, install_tls_provider, killed_with_test, within,
+    Api, Process, Servers, base_url, command, eventually, free_ports, install_tls_provider, killed_with_test,
+    within,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -91,12 +92,16 @@ impl System {
         (process, Api::new(format!("http://{http}")), grpc)
     }
 
-    /// Starts a processor whose handler posts to `receiver`.
-    fn processor(&self, service: &str, grpc: &str, receiver: &str) -> Process {
+    /// Starts a processor that gets its jobs from `source`, and whose handler posts to `receiver`.
+    fn processor(&self, service: &str, grpc: &str, receiver: &str, source: &str) -> Process {
         let arguments =
             ["processor", "--metrics-addr", "127.0.0.1:0", "--worker-id", service, "--handler", "webhook"];
         let gateway = format!("http://{grpc}");
-        let variables = [("ORDERS_GATEWAY_URL", gateway.as_str()), ("ORDERS_WEBHOOK_URL", receiver)];
+        let variables = [
+            ("ORDERS_GATEWAY_URL", gateway.as_str()),
+            ("ORDERS_WEBHOOK_URL", receiver),
+            ("ORDERS_JOB_SOURCE", source),
+        ];
         self.start(service, &arguments, &variables)
     }
 }
@@ -113,7 +118,7 @@ async fn follow_an_order<F: Future<Output = Vec<Span>>>(endpoint: &str, find: im
 
     // The first processor is killed while its handler waits for a response.
     let hanging = receiver(Duration::from_secs(600)).await;
-    let mut killed = system.processor("packer-1", &grpc, &hanging.uri());
+    let mut killed = system.processor("packer-1", &grpc, &hanging.uri(), "queue");
     let order = create(&accepting.base, &[("traceparent", &traceparent("01"))]).await;
     let id = order["id"].as_str().expect("an id");
     assert_eq!(order["traceparent"].as_str().map(|text| &text[3..35]), Some(TRACE));
@@ -121,7 +126,7 @@ async fn follow_an_order<F: Future<Output = Vec<Span>>>(endpoint: &str, find: im
     killed.kill();
     killed.wait().await;
     let answering = receiver(Duration::ZERO).await;
-    let mut working = system.processor("packer-2", &grpc, &answering.uri());
+    let mut working = system.processor("packer-2", &grpc, &answering.uri(), "gateway");
     leasing.wait_for_status(id, "completed").await;
     within("every event", requests(&events, 5)).await;
 
@@ -137,10 +142,13 @@ async fn follow_an_order<F: Future<Output = Vec<Span>>>(endpoint: &str, find: im
     let traces: Vec<_> = logged.map(|event| event["data"]["traceparent"].clone()).collect();
     assert_eq!(traces, vec![order["traceparent"].clone(); 5]);
 
+    // Four processes export them, each at its own times.
     let spans = eventually("every span", || async {
         let spans = find().await;
-        let webhooks = spans.iter().filter(|span| span.name == "POST webhook").count();
-        (webhooks >= 5 && spans.iter().any(|span| span.name == "order complete")).then_some(spans)
+        let is_complete = EXPORTED
+            .iter()
+            .all(|(name, count)| spans.iter().filter(|span| span.name == *name).count() >= *count);
+        is_complete.then_some(spans)
     })
     .await;
     check_trace(&spans, id);
@@ -150,6 +158,17 @@ async fn follow_an_order<F: Future<Output = Vec<Span>>>(endpoint: &str, find: im
         process.wait_for_success().await;
     }
 }
+
+/// The spans that [`check_trace`] reads, with their number.
+const EXPORTED: [(&str, usize); 7] = [
+    ("POST /orders", 1),
+    ("orders insert", 1),
+    ("order start", 2),
+    ("order retry", 1),
+    ("process order", 1),
+    ("order complete", 1),
+    ("POST webhook", 5),
+];
 
 fn check_trace(spans: &[Span], id: &str) {
     let all = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
@@ -243,35 +262,50 @@ impl Jaeger {
     async fn start() -> Self {
         let path = std::env::var("ORDERS_TEST_JAEGER");
         let path = path.expect("ORDERS_TEST_JAEGER is not set: scripts/test.sh builds Jaeger and sets it");
-        let port = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            listener.local_addr().expect("it has an address").port()
-        };
-        let (otlp, query) = (port(), port());
-        let mut jaeger = killed_with_test(&path);
-        jaeger
-            .arg(format!("--collector.otlp.grpc.host-port=127.0.0.1:{otlp}"))
-            .arg(format!("--query.http-server.host-port=127.0.0.1:{query}"));
-        for server in [
-            "admin.http",
-            "collector.grpc-server",
-            "collector.http-server",
-            "collector.otlp.http",
-            "query.grpc-server",
-        ] {
-            jaeger.arg(format!("--{server}.host-port=127.0.0.1:{}", port()));
+        // Another process may take one of the ports first; Jaeger ends then.
+        for _ in 0..3 {
+            let mut ports = free_ports(SERVERS_OF_JAEGER.len()).into_iter();
+            let mut jaeger = killed_with_test(&path);
+            let mut addresses = SERVERS_OF_JAEGER.iter().zip(&mut ports).map(|(server, port)| {
+                jaeger.arg(format!("--{server}.host-port=127.0.0.1:{port}"));
+                format!("http://127.0.0.1:{port}")
+            });
+            let (endpoint, query) = (addresses.next().expect("a port"), addresses.next().expect("a port"));
+            addresses.for_each(drop);
+            let mut process = Process::start(jaeger, "jaeger");
+            let http = client();
+            let has_started = within("Jaeger to start", async {
+                loop {
+                    let response = http.get(format!("{query}/api/services")).send().await;
+                    if response.is_ok_and(|response| response.status().is_success()) && process.is_running() {
+                        return true;
+                    }
+                    if !process.is_running() {
+                        return false;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+            if has_started {
+                return Self { endpoint, query, _process: process };
+            }
+            eprintln!("Jaeger ended: {}", process.stderr());
         }
-        let process = Process::start(jaeger, "jaeger");
-        let (endpoint, query) = (format!("http://127.0.0.1:{otlp}"), format!("http://127.0.0.1:{query}"));
-        let http = client();
-        eventually("Jaeger to start", || async {
-            let response = http.get(format!("{query}/api/services")).send().await.ok()?;
-            response.status().is_success().then_some(())
-        })
-        .await;
-        Self { endpoint, query, _process: process }
+        panic!("Jaeger does not start");
     }
 }
+
+/// The servers of Jaeger: the receiver of OTLP, the HTTP API, and those that are not used.
+const SERVERS_OF_JAEGER: [&str; 7] = [
+    "collector.otlp.grpc",
+    "query.http-server",
+    "admin.http",
+    "collector.grpc-server",
+    "collector.http-server",
+    "collector.otlp.http",
+    "query.grpc-server",
+];
 
 /// Reads the spans of the trace over Jaeger's HTTP API.
 async fn spans_in_jaeger(query: &str) -> Vec<Span> {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::harness::{Process, Servers, command, redis_url, run, start_gateway};
+use crate::harness::{Process, Servers, command, free_ports, redis_url, run, start_gateway};
 
 /// Returns an address without a listener: it was free a moment ago.
 fn unused_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+    format!("127.0.0.1:{}", free_ports(1)[0])
 }
 
 const FREE_PORTS: [&str; 4] = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
@@ -73,6 +72,32 @@ async fn database_that_refuses_is_an_error_at_once() {
     }
 }
 
+/// Commands use the host that responds. If none does, the error names all, and waiting for one cannot hide another error.
+#[tokio::test]
+async fn commands_try_all_hosts_of_the_database() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let servers = Servers::new().await;
+    let (first, second) = (unused_address(), unused_address());
+    let list = |password: &str, hosts: &str| {
+        let url = servers.database_url.replacen(":orders@", &format!(":{password}@"), 1);
+        url.replacen('@', &format!("@{hosts},"), 1)
+    };
+    for command in ["migrate", "doctor"] {
+        let output = run(folder.path(), &[command], &[("DATABASE_URL", &list("orders", &first))]).await;
+        assert!(output.status.success(), "{command} {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let none = format!("mysql://orders:hush@{first},{second}/orders");
+    let refused = list("hush", &first);
+    for (url, code, parts) in
+        [(&none, 5, [first.as_str(), second.as_str()]), (&refused, 4, ["denied", "DATABASE_URL"])]
+    {
+        let output = run(folder.path(), &["doctor"], &[("DATABASE_URL", url)]).await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(parts.iter().all(|part| stderr.contains(part)) && !stderr.contains("hush"), "{stderr}");
+    }
+}
+
 /// A gateway without Redis starts, accepts orders and is degraded.
 #[tokio::test]
 async fn gateway_accepts_orders_without_redis() {
@@ -118,7 +143,8 @@ async fn old_redis_is_an_error_at_once() {
     let old = tokio::spawn(serve_old_redis(listener));
     let variables = [("REDIS_URL", redis_url.as_str())];
     let gateway = [&["gateway"][..], &FREE_PORTS].concat();
-    for arguments in [&gateway[..], &["processor", "--metrics-addr", "127.0.0.1:0"]] {
+    for arguments in [&gateway[..], &["processor", "--metrics-addr", "127.0.0.1:0", "--job-source", "queue"]]
+    {
         let output = run(folder.path(), arguments, &variables).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");

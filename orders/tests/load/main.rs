@@ -6,6 +6,7 @@
 //! | `unfinished_requests` | bodies and messages that are not sent completely |
 //! | `short_connections` | clients that connect and leave |
 //! | `peak_memory` | the maximum memory of the process |
+//! | `rollout` | requests while gateways behind HAProxy are replaced |
 //!
 //! The tests run one at a time, each while it holds [`ALONE`].
 
@@ -16,6 +17,7 @@ mod expensive_queries;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod peak_memory;
+mod rollout;
 mod short_connections;
 mod unfinished_requests;
 

@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handler::{Attempt, OrderHandler};
 
-/// Waits for a random time and completes the order, for trials and measurements.
+/// The interval of reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Waits for a random time and completes the order, for trials and measurements. Reports its progress once a second.
 #[derive(Clone, Debug)]
 pub struct Simulate {
     /// The minimum duration of an attempt.
@@ -26,11 +29,20 @@ impl Default for Simulate {
 
 #[async_trait]
 impl OrderHandler for Simulate {
-    async fn handle(&self, _attempt: Attempt, cancelled: CancellationToken) -> Outcome {
+    async fn handle(&self, attempt: Attempt, cancelled: CancellationToken) -> Outcome {
         let span = self.max.saturating_sub(self.min);
         let wait = self.min + span.mul_f64(rand::random());
-        if !wait.is_zero() && cancelled.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-            return Outcome::retry("stopped");
+        let mut left = wait;
+        while !left.is_zero() {
+            let part = left.min(PROGRESS_INTERVAL);
+            if cancelled.run_until_cancelled(tokio::time::sleep(part)).await.is_none() {
+                return Outcome::retry("stopped");
+            }
+            left -= part;
+            if !left.is_zero() {
+                let done = 100.0 * (1.0 - left.as_secs_f64() / wait.as_secs_f64());
+                attempt.report_progress(Some(done as u8), "simulated work");
+            }
         }
         if rand::random::<f64>() < self.failure_rate {
             return Outcome::retry("simulated failure").with_class("simulated");

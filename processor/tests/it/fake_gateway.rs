@@ -233,6 +233,7 @@ impl GatewayState {
                                 order: Some(order.clone().into()),
                                 lease_token: lease.lease_token,
                                 traceparent: None,
+                                checkpoint: None,
                             });
                         }
                         Some(_) => started.refused.push(refused(lease, ErrorCode::AlreadyStarted)),

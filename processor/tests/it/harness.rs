@@ -59,6 +59,10 @@ impl TestQueue {
 
 #[async_trait]
 impl Queue for TestQueue {
+    fn of_kind(&self, _: &domain::Kind) -> std::sync::Arc<dyn Queue> {
+        unreachable!("this queue has one kind")
+    }
+
     async fn push(&self, jobs: &[Job], _: broker::QueueEnd) -> Result<u64, broker::Error> {
         self.jobs.lock().unwrap().extend(jobs);
         self.arrived.notify_one();
@@ -105,7 +109,7 @@ impl Processor {
         let (shutdown, told) = oneshot::channel();
         let noticed = Arc::new(AtomicBool::new(false));
         let notice = noticed.clone();
-        let run = processor::run(config, queue.clone(), Arc::new(Handler(handler)), async move {
+        let run = processor::run(config, Some(queue.clone()), Arc::new(Handler(handler)), async move {
             let _ = told.await;
             notice.store(true, Ordering::SeqCst);
         });

@@ -22,7 +22,7 @@ fn is_signed(request: &Request, secret: &Secret) -> bool {
 
 fn attempt() -> Attempt {
     let order = domain::Order { attempt: 3, status: Status::Processing, ..order() };
-    Attempt { order, lease: LeaseToken::random(), trace: None }
+    Attempt::new(order, LeaseToken::random())
 }
 
 /// Returns the outcome of one response, with its body in the reason.
@@ -41,7 +41,8 @@ async fn outcome_showing(responses: bool, answer: ResponseTemplate) -> Outcome {
 async fn request_and_signature_match_the_documentation() {
     let server = MockServer::start().await;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let attempt = Attempt { trace: trace.parse().ok(), ..attempt() };
+    let mut attempt = attempt();
+    attempt.trace = trace.parse().ok();
     Mock::given(method("POST"))
         .and(path("/orders"))
         .and(header("traceparent", trace))

@@ -73,6 +73,13 @@ impl Leaf {
         Self(params)
     }
 
+    /// Makes it usable for a client as well.
+    #[must_use]
+    pub fn also_client(mut self) -> Self {
+        self.0.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        self
+    }
+
     /// Adds a DNS name.
     ///
     /// # Panics

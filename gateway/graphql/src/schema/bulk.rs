@@ -64,6 +64,8 @@ pub(crate) enum CreateOrdersOutcome {
     Created,
     /// The order is invalid.
     Invalid,
+    /// Another order has the external reference, which is unique for the tenant; the error names it.
+    ReferenceTaken,
     /// The order is valid but was not created because another order of the request was invalid.
     NotCreated,
     /// Internal server error; the order was not created.
@@ -94,7 +96,7 @@ impl BulkMutation {
         if let Err(problem) = quota::charge_rest(caller(ctx), input.orders.len()) {
             return Some(Err(field_rejection(&problem)));
         }
-        let rows = input.orders.into_iter().map(|order| BulkRow::Draft(order.into())).collect();
+        let rows = input.orders.into_iter().map(|order| BulkRow::Draft(Box::new(order.into()))).collect();
         let policy = input.error_policy.map(Into::into).unwrap_or_default();
         let created =
             ctx.data_unchecked::<Arc<Services>>().orders.create_bulk(caller(ctx), rows, policy, key).await;
@@ -126,6 +128,13 @@ fn payload(created: BulkCreated, budget: &Budget) -> CreateOrdersPayload {
             });
             let user_errors = errors.collect();
             CreateOrdersResult { outcome: CreateOrdersOutcome::Invalid, order: None, user_errors }
+        }
+        BulkRowOutcome::ReferenceTaken(taken) => {
+            let index = index.to_string();
+            let mut user_errors =
+                vec![whole(&Error::ReferenceTaken(taken), &["input", "orders", &index, "externalReference"])];
+            user_errors.truncate(budget.take_errors(1));
+            CreateOrdersResult { outcome: CreateOrdersOutcome::ReferenceTaken, order: None, user_errors }
         }
         BulkRowOutcome::Failed => {
             let index = index.to_string();

@@ -7,6 +7,7 @@ use domain::Currency;
 
 use crate::errors::{bad_input, to_graphql_error};
 use crate::large_operations::{LargeOperationPermit, order_size};
+use crate::schema::metadata_entry::{self, MetadataInput};
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderStatus, OrderWaitsFor};
 use crate::services::{Services, caller};
@@ -25,7 +26,7 @@ pub(crate) const MAX_PAGE: i32 = 100;
 pub(crate) struct OrderFilter {
     /// Any of these statuses. Default: all.
     statuses: Option<Vec<OrderStatus>>,
-    /// Order id or at least 8 hexadecimal digits of its beginning, or prefix of the external reference or of
+    /// Order id or at least 8 hexadecimal digits of its beginning, code of an order, or prefix of the external reference or of
     /// the customer, case-insensitive.
     search: Option<String>,
     /// Customer, exact match.
@@ -44,6 +45,8 @@ pub(crate) struct OrderFilter {
     /// normal form: the `reason` of a group of dead letters. `**` stands for any characters. An empty
     /// pattern selects orders without a reason.
     reason: Option<String>,
+    /// Kind, exact match.
+    kind: Option<String>,
     /// What a pending order waits for. Orders in other statuses do not match.
     waits_for: Option<OrderWaitsFor>,
     /// Created at or after this time.
@@ -60,6 +63,8 @@ pub(crate) struct OrderFilter {
     /// Substring of the name of at least one line item: 1 to 200 characters. Case-insensitive; no
     /// wildcards.
     item_contains: Option<String>,
+    /// Values of the metadata, exact match: up to 10 keys.
+    metadata: Option<Vec<MetadataInput>>,
 }
 
 impl OrderFilter {
@@ -79,6 +84,7 @@ impl OrderFilter {
             error_class: self.error_class,
             worker: self.worker,
             reason: self.reason,
+            kind: self.kind,
             waits_for: self.waits_for.map(|cause| WaitsFor::from(cause).to_string()),
             created_from: self.created_from.map(|time| time.0),
             created_before: self.created_before.map(|time| time.0),
@@ -86,6 +92,7 @@ impl OrderFilter {
             total_from: self.total_from.map(|total| total.0),
             total_to: self.total_to.map(|total| total.0),
             item_contains: self.item_contains,
+            metadata: self.metadata.map(metadata_entry::pairs).unwrap_or_default(),
         };
         raw_filter.check(sort, default_currency)
     }

@@ -8,10 +8,14 @@ mod dead_letter_groups;
 mod dead_letters;
 mod event_log;
 pub(crate) mod list;
+mod metadata;
+mod metadata_entry;
 mod mutation;
+mod notes;
 mod operations;
 mod query;
 mod queue;
+mod replace;
 pub(crate) mod scalars;
 pub(crate) mod subscription;
 mod system;
@@ -31,10 +35,13 @@ use self::bulk::BulkMutation;
 use self::cancel_orders::CancelOrdersMutation;
 use self::dead_letters::DeadLetterMutation;
 use self::event_log::EventLogQuery;
+use self::metadata::MetadataMutation;
 use self::mutation::OrderMutation;
+use self::notes::{NoteMutation, NoteQuery};
 use self::operations::OperationsQuery;
 use self::query::OrderQuery;
 use self::queue::{QueueMutation, QueueQuery};
+use self::replace::ReplaceMutation;
 use self::subscription::Subscription;
 use self::system::SystemQuery;
 use self::tracking::TrackingMutation;
@@ -46,6 +53,7 @@ use crate::services::Services;
 #[derive(MergedObject, Default)]
 pub(crate) struct Query(
     OrderQuery,
+    NoteQuery,
     EventLogQuery,
     QueueQuery,
     WebhookQuery,
@@ -58,6 +66,9 @@ pub(crate) struct Query(
 #[derive(MergedObject, Default)]
 pub(crate) struct Mutation(
     OrderMutation,
+    MetadataMutation,
+    ReplaceMutation,
+    NoteMutation,
     BulkMutation,
     CancelOrdersMutation,
     DeadLetterMutation,

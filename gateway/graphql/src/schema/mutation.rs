@@ -13,6 +13,7 @@ use domain::{Draft, DraftLineItem, ErrorCode, InvalidIdempotencyKey, OrderId, st
 use crate::errors::to_graphql_error;
 use crate::request::RequestId;
 use crate::response_budget::Budget;
+use crate::schema::metadata_entry::{self, MetadataInput};
 use crate::schema::scalars::{DateTime, Decimal};
 use crate::schema::types::{Order, OrderPriority};
 use crate::services::{Services, caller};
@@ -43,6 +44,10 @@ pub(crate) struct CreateOrderInput {
     priority: Option<OrderPriority>,
     /// Earliest start of processing. Default: immediately.
     process_after: Option<DateTime>,
+    /// Kind: the word that routes the order to workers. 1 to 32 characters `a-z 0-9 _ -`. Default: `default`.
+    kind: Option<String>,
+    /// Metadata: up to 50 keys, at most 8 KiB as JSON.
+    metadata: Option<Vec<MetadataInput>>,
 }
 
 /// Line item of an order to create.
@@ -69,6 +74,8 @@ impl From<CreateOrderInput> for Draft {
             max_attempts: input.max_attempts.map(i64::from),
             priority: input.priority.map(|priority| domain::Priority::from(priority).to_string()),
             process_after: input.process_after.map(|at| at.0.to_string()),
+            kind: input.kind,
+            metadata: input.metadata.map(metadata_entry::pairs),
         }
     }
 }
@@ -262,7 +269,9 @@ pub(super) fn order_id(id: &ID) -> std::result::Result<OrderId, UserError> {
 }
 
 /// Splits an outcome into the order, user errors and a GraphQL error.
-fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<Order>, Vec<UserError>)> {
+pub(super) fn split_outcome(
+    outcome: std::result::Result<Order, Error>,
+) -> Result<(Option<Order>, Vec<UserError>)> {
     let error = match outcome {
         Ok(order) => return Ok((Some(order), Vec::new())),
         Err(error) => error,
@@ -286,13 +295,26 @@ fn split_outcome(outcome: std::result::Result<Order, Error>) -> Result<(Option<O
             let field = Some(vec!["idempotencyKey".to_owned()]);
             Ok((None, vec![UserError { code, message, field }]))
         }
-        Error::Refused { .. } | Error::RowCount(_) | Error::OrderRefused => {
+        Error::ReferenceTaken(_) => {
+            let field = Some(vec!["input".to_owned(), "externalReference".to_owned()]);
+            Ok((None, vec![UserError { code, message, field }]))
+        }
+        Error::MetadataChanged { .. } => {
+            let field = Some(vec!["input".to_owned(), "ifVersion".to_owned()]);
+            Ok((None, vec![UserError { code, message, field }]))
+        }
+        Error::OrderChanged { .. } => {
+            let field = Some(vec!["input".to_owned(), "ifSequence".to_owned()]);
+            Ok((None, vec![UserError { code, message, field }]))
+        }
+        Error::Refused { .. } | Error::Started { .. } | Error::RowCount(_) | Error::OrderRefused => {
             Ok((None, vec![UserError { code, message, field: None }]))
         }
         Error::Forbidden(_)
         | Error::TooManyOpen { .. }
         | Error::CursorExpired(_)
         | Error::EventLogDisabled
+        | Error::NoteLimit(_)
         | Error::ReaderBehind(_)
         | Error::ReaderLimit
         | Error::ReaderLeased(_)

@@ -177,6 +177,12 @@ impl Worker {
         Some(int(self.0.stated.slots.into())).filter(|slots| *slots > 0)
     }
 
+    /// Kinds of orders that it takes; `*` is every kind. Empty for a worker of the stream `Work`, which takes orders without a
+    /// kind.
+    async fn kinds(&self) -> &[String] {
+        &self.0.stated.kinds
+    }
+
     /// Attempts that it runs.
     async fn in_flight(&self) -> i32 {
         int(self.0.in_flight.into())

@@ -39,6 +39,17 @@ impl OrderQuery {
         find(ctx, &id).await.transpose()
     }
 
+    /// Returns the newest order with an external reference, compared byte by byte; null without one.
+    async fn order_by_reference(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "External reference.")] reference: String,
+    ) -> Option<Result<Order>> {
+        let orders = &ctx.data_unchecked::<Arc<Services>>().orders;
+        let order = orders.by_reference(caller(ctx), &reference).await;
+        order.map(|order| order.map(Into::into)).map_err(to_graphql_error).transpose()
+    }
+
     /// Lists orders as a Relay cursor connection. New orders do not shift the pages.
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of the field")]
     async fn orders(

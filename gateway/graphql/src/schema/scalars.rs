@@ -2,7 +2,7 @@
 //! no zone.
 
 use async_graphql::{InputValueError, InputValueResult, Number, Scalar, ScalarType, Value};
-use domain::{ErrorCode, Money, Timestamp};
+use domain::{ErrorCode, JsonText, Money, Timestamp};
 
 use crate::errors::CODE;
 
@@ -53,6 +53,25 @@ fn exact_text(number: &Number) -> Option<String> {
     let text = value.to_string();
     let significant = text.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
     (significant <= EXACT_DIGITS).then_some(text)
+}
+
+/// JSON that a worker has produced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Json(pub(crate) JsonText);
+
+/// Any JSON. Numbers are doubles or 64-bit integers, and members are sorted; REST has the text of the worker.
+#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let json = value.into_json().map_err(|error| bad_input(error.to_string()))?;
+        JsonText::of(&json).map(Self).map_err(|error| bad_input(error.to_string()))
+    }
+
+    fn to_value(&self) -> Value {
+        // It was valid JSON when it was stored.
+        let json: serde_json::Value = serde_json::from_str(self.0.as_str()).unwrap_or_default();
+        Value::from_json(json).unwrap_or_default()
+    }
 }
 
 /// A point in time.
@@ -125,6 +144,14 @@ mod tests {
             let currency = "CLF".parse().unwrap();
             assert_eq!(Money::parse(&read, currency), Ok(Money::from_minor(minor, currency)), "{text}");
         }
+    }
+
+    #[test]
+    fn json_is_a_value() {
+        let json = Json(JsonText::parse(r#"{"b":[1,2.5,null],"a":"x"}"#).unwrap());
+        let value = json.to_value();
+        assert_eq!(value.to_string(), r#"{a: "x", b: [1, 2.5, null]}"#);
+        assert_eq!(Json::parse(value).unwrap().to_value().to_string(), json.to_value().to_string());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::schema::event_log::{self, EventPage, EventSelection};
 use crate::schema::types::{OrderFeedItem, OrderFeedLag, OrderStatus, OrderStatusEvent, sequence};
 use crate::services::{Services, caller};
 use crate::stream_slot::attach;
-use gateway_service::feed::{FeedItem, WatchFrom};
+use gateway_service::feed::{FeedItem, WatchFrom, WatchItem};
 
 /// Filter of a feed; an event must match all fields that are set.
 #[derive(InputObject, Default)]
@@ -48,7 +48,7 @@ pub(crate) struct Subscription;
 #[GraphqlSubscription]
 impl Subscription {
     /// Streams the events of one order, each once and in order: stored events first, then new events.
-    /// Ends after a final status.
+    /// Ends after a final status. With the field `progress` it also streams the progress of attempts.
     async fn order_status(
         &self,
         ctx: &Context<'_>,
@@ -64,17 +64,20 @@ impl Subscription {
         let position = ctx.data_opt::<EventPosition>().cloned().unwrap_or_default();
         let after = sequence(after)?.max(position.get());
         let cursor = after.map_or(WatchFrom::Latest, WatchFrom::After);
-        let events = ctx
-            .data_unchecked::<Arc<Services>>()
-            .feed
-            .watch(caller(ctx), id, cursor)
-            .await
-            .map_err(to_graphql_error)?;
-        let items = events.map(move |event| {
-            Some(match event {
-                Ok(event) => {
-                    position.0.store(event.sequence, Ordering::Relaxed);
-                    Ok(OrderStatusEvent(event))
+        let feed = &ctx.data_unchecked::<Arc<Services>>().feed;
+        let items = if ctx.look_ahead().field(OrderStatusEvent::PROGRESS).exists() {
+            feed.watch_with_progress(caller(ctx), id, cursor).await
+        } else {
+            let events = feed.watch(caller(ctx), id, cursor).await;
+            events.map(|events| events.map(|event| event.map(WatchItem::Event)).boxed())
+        };
+        let items = items.map_err(to_graphql_error)?.map(move |item| {
+            Some(match item {
+                Ok(item) => {
+                    if let WatchItem::Event(event) = &item {
+                        position.0.store(event.sequence, Ordering::Relaxed);
+                    }
+                    Ok(item.into())
                 }
                 Err(error) => Err(to_graphql_error(error)),
             })
@@ -95,7 +98,7 @@ impl Subscription {
         let items = events.filter_map(move |item| {
             std::future::ready(match item {
                 FeedItem::Event(event) => {
-                    wanted(event.status.into()).then_some(Some(OrderFeedItem::Event(OrderStatusEvent(event))))
+                    wanted(event.status.into()).then(|| Some(OrderFeedItem::Event(event.into())))
                 }
                 FeedItem::Lagged(missed) => {
                     let missed = i32::try_from(missed).unwrap_or(i32::MAX);

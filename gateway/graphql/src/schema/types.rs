@@ -5,12 +5,15 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, Interface, Object, Result, SimpleObject, Union};
 
 use domain::waiting::Waiting;
-use domain::{Scope, WorkerName};
+use domain::{JsonText, Scope, WorkerName};
 
 use crate::errors::{bad_input, to_graphql_error};
-use crate::schema::scalars::{DateTime, Decimal};
+use crate::schema::metadata_entry::MetadataEntry;
+use crate::schema::scalars::{DateTime, Decimal, Json};
 use crate::services::{Services, caller};
 use gateway_service::Error;
+use gateway_service::feed::WatchItem;
+use gateway_store::{Outputs, metadata_version};
 
 /// Status of an order.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +156,11 @@ impl Order {
         self.0.process_after.map(DateTime)
     }
 
+    /// Kind: the word that routes the order to workers.
+    async fn kind(&self) -> &str {
+        self.0.kind.as_str()
+    }
+
     /// What a pending order waits for; null in other statuses.
     async fn waits_for(&self, ctx: &Context<'_>) -> Option<OrderWaitsFor> {
         self.waiting(ctx).map(|waiting| waiting.waits_for.into())
@@ -185,6 +193,46 @@ impl Order {
         self.0.trace.map(|trace| trace.to_string())
     }
 
+    /// Id of the order that this one has replaced.
+    async fn replaces(&self) -> Option<ID> {
+        self.0.replaces.map(|id| id.to_string().into())
+    }
+
+    /// Id of the order that has replaced this one.
+    async fn replaced_by(&self) -> Option<ID> {
+        self.0.replaced_by.map(|id| id.to_string().into())
+    }
+
+    /// Short form of the id for people. Two orders can have the same code; `search` finds them.
+    async fn code(&self) -> String {
+        self.0.code().to_string()
+    }
+
+    /// Metadata, sorted by key. The client can change it at any time.
+    async fn metadata(&self) -> Vec<MetadataEntry> {
+        MetadataEntry::all(&self.0.metadata)
+    }
+
+    /// Version of the metadata, for `ifVersion` of `updateMetadata`.
+    async fn metadata_version(&self) -> String {
+        metadata_version(&self.0.metadata)
+    }
+
+    /// Result with which a worker has completed the order; null without one.
+    async fn result(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        self.output(ctx, |outputs| outputs.result).await
+    }
+
+    /// Latest checkpoint of the order; null without one. The result removes it.
+    async fn checkpoint(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        self.output(ctx, |outputs| outputs.checkpoint).await
+    }
+
+    /// Latest progress of the running attempt; null without one.
+    async fn progress(&self, ctx: &Context<'_>) -> Option<OrderProgress> {
+        ctx.data_unchecked::<Arc<Services>>().feed.progress(&self.0).map(OrderProgress)
+    }
+
     /// Time of creation.
     async fn created_at(&self) -> DateTime {
         DateTime(self.0.created_at)
@@ -213,11 +261,26 @@ impl Order {
             .load(caller(ctx), Scope::OrdersRead, (self.0.id, after))
             .await
             .map_err(to_graphql_error);
-        Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent).collect()))
+        Some(events.map(|events| events.into_iter().flatten().map(OrderStatusEvent::from).collect()))
     }
 }
 
 impl Order {
+    async fn output(
+        &self,
+        ctx: &Context<'_>,
+        choose: impl Fn(Outputs) -> Option<JsonText>,
+    ) -> Option<Result<Json>> {
+        if self.0.attempt == 0 {
+            return None;
+        }
+        let services = ctx.data_unchecked::<Arc<Services>>();
+        match services.outputs_loader.load(caller(ctx), Scope::OrdersRead, self.0.id).await {
+            Ok(outputs) => outputs.and_then(choose).map(|json| Ok(Json(json))),
+            Err(error) => Some(Err(to_graphql_error(error))),
+        }
+    }
+
     fn waiting(&self, ctx: &Context<'_>) -> Option<Waiting> {
         self.0.waiting(&ctx.data_unchecked::<Arc<Services>>().orders.queue_snapshot())
     }
@@ -251,22 +314,72 @@ impl LineItem {
     }
 }
 
+/// What the worker tells about a running attempt. It is not stored and takes no sequence.
+pub(crate) struct OrderProgress(Arc<domain::Progress>);
+
+/// What the worker tells about a running attempt. It is not stored and takes no sequence.
+#[Object]
+impl OrderProgress {
+    /// Number of the attempt.
+    async fn attempt(&self) -> i32 {
+        int(self.0.attempt)
+    }
+
+    /// Done part of the work: 0 to 100.
+    async fn percent(&self) -> Option<i32> {
+        self.0.percent.map(i32::from)
+    }
+
+    /// What the worker does, at most 200 characters.
+    async fn note(&self) -> Option<&str> {
+        self.0.note.as_deref()
+    }
+
+    /// Time of the report.
+    async fn reported_at(&self) -> DateTime {
+        DateTime(self.0.reported_at)
+    }
+}
+
 /// A status change of an order.
 #[derive(Clone)]
-pub(crate) struct OrderStatusEvent(pub(crate) Arc<domain::OrderEvent>);
+pub(crate) struct OrderStatusEvent {
+    event: Arc<domain::OrderEvent>,
+    progress: Option<Arc<domain::Progress>>,
+}
+
+impl From<Arc<domain::OrderEvent>> for OrderStatusEvent {
+    fn from(event: Arc<domain::OrderEvent>) -> Self {
+        Self { event, progress: None }
+    }
+}
+
+impl From<WatchItem> for OrderStatusEvent {
+    fn from(item: WatchItem) -> Self {
+        match item {
+            WatchItem::Event(event) => event.into(),
+            WatchItem::Progress(event, progress) => Self { event, progress: Some(progress) },
+        }
+    }
+}
+
+impl OrderStatusEvent {
+    /// The field whose selection adds items with progress.
+    pub(crate) const PROGRESS: &str = "progress";
+}
 
 /// A status change of an order.
 #[Object]
 impl OrderStatusEvent {
     /// The order that changed.
     async fn order_id(&self) -> ID {
-        ID(self.0.order_id.to_string())
+        ID(self.event.order_id.to_string())
     }
 
     /// The current order, which may be newer than this event.
     async fn order(&self, ctx: &Context<'_>) -> Result<Order> {
         let services = ctx.data_unchecked::<Arc<Services>>();
-        let id = self.0.order_id;
+        let id = self.event.order_id;
         let order =
             services.order_loader.load(caller(ctx), Scope::OrdersRead, id).await.map_err(to_graphql_error)?;
         order.map(Order).ok_or_else(|| to_graphql_error(Error::NotFound(id)))
@@ -274,42 +387,48 @@ impl OrderStatusEvent {
 
     /// New status.
     async fn status(&self) -> OrderStatus {
-        self.0.status.into()
+        self.event.status.into()
     }
 
     /// Previous status; null for the first event.
     async fn previous_status(&self) -> Option<OrderStatus> {
-        self.0.previous_status.map(OrderStatus::from)
+        self.event.previous_status.map(OrderStatus::from)
     }
 
     /// Sequence within the order: 1, 2, 3, without gaps.
     async fn sequence(&self) -> i32 {
-        int(self.0.sequence)
+        int(self.event.sequence)
     }
 
     /// Time of the change, by the clock of the database.
     async fn occurred_at(&self) -> DateTime {
-        DateTime(self.0.occurred_at)
+        DateTime(self.event.occurred_at)
     }
 
     /// Number of the attempt; 0 before the first.
     async fn attempt(&self) -> i32 {
-        int(self.0.attempt)
+        int(self.event.attempt)
     }
 
     /// Reason, such as an error, a cancellation or a redrive.
     async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
+        self.event.reason.as_deref()
     }
 
     /// Error class, such as `http_503`; null if the event is not a failure.
     async fn error_class(&self) -> Option<&str> {
-        self.0.error_class.as_deref()
+        self.event.error_class.as_deref()
+    }
+
+    /// Progress of the attempt; null in an item that reports a status change. Where `orderStatus` selects this field, it also
+    /// streams items with the latest event and new progress.
+    async fn progress(&self) -> Option<OrderProgress> {
+        self.progress.clone().map(OrderProgress)
     }
 
     /// Worker that started the attempt; null for events that are no start.
     async fn worker(&self) -> Option<&str> {
-        self.0.worker.as_ref().map(WorkerName::as_str)
+        self.event.worker.as_ref().map(WorkerName::as_str)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use domain::{Content, EventType, Money, Order, OrderEvent, Priority, Timestamp, TraceContext};
+use domain::{Content, EventType, JsonText, Money, Order, OrderEvent, Priority, Timestamp, TraceContext};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -22,6 +22,10 @@ struct Data<'a> {
     /// The request that created the order; absent if its trace is not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<TraceContext>,
+    /// The result of the order, in the event of its completion; absent without one, and if it is longer than
+    /// [`MAX_EVENT_RESULT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
     /// Null if the order was removed.
     order: Option<OrderContent<'a>>,
 }
@@ -38,6 +42,7 @@ struct OrderContent<'a> {
     priority: Priority,
     max_attempts: u32,
     process_after: Option<Timestamp>,
+    kind: &'a str,
     created_at: Timestamp,
 }
 
@@ -66,8 +71,12 @@ pub(super) fn event_id(event: &OrderEvent) -> String {
     id
 }
 
+/// The maximum length of a result in an event, in bytes. Readers read longer ones with the order.
+pub(super) const MAX_EVENT_RESULT: usize = 8 * 1024;
+
 /// Serialises an event with the content of its order. The id is the same for every delivery: the order and the sequence.
-pub(super) fn body(id: &str, event: &OrderEvent, order: Option<&Order>) -> Body {
+pub(super) fn body(id: &str, event: &OrderEvent, order: Option<&Order>, result: Option<&JsonText>) -> Body {
+    let result = result.map(JsonText::as_str).filter(|json| json.len() <= MAX_EVENT_RESULT);
     let kind = EventType::of(event).as_str();
     let mut json = format!(r#"{{"id":"{id}","type":"{kind}","timestamp":"{}","data":"#, event.occurred_at);
     let data_start = json.len();
@@ -76,6 +85,7 @@ pub(super) fn body(id: &str, event: &OrderEvent, order: Option<&Order>) -> Body 
         &serde_json::to_string(&Data {
             event,
             traceparent: order.and_then(|order| order.trace),
+            result: result.and_then(|json| serde_json::from_str(json).ok()),
             order: order.map(content),
         })
         .unwrap_or_default(),
@@ -98,6 +108,7 @@ fn content(order: &Order) -> OrderContent<'_> {
         priority: order.priority,
         max_attempts: order.max_attempts,
         process_after: order.process_after,
+        kind: order.kind.as_str(),
         created_at: order.created_at,
     }
 }
@@ -142,14 +153,24 @@ mod tests {
         let content = concat!(
             r#"{"externalReference":null,"customer":"ann@example.com","#,
             r#""lineItems":[{"item":"Laptop","quantity":2,"price":1299.99}],"total":2599.98,"currency":"USD","#,
-            r#""priority":"normal","maxAttempts":5,"processAfter":null,"createdAt":"2023-11-14T22:13:20.123456Z"}"#,
+            r#""priority":"normal","maxAttempts":5,"processAfter":null,"kind":"default","createdAt":"2023-11-14T22:13:20.123456Z"}"#,
         );
-        let json = |order| body(&event_id(&event), &event, order).json;
+        let json = |order| body(&event_id(&event), &event, order, None).json;
         assert_eq!(json(Some(&order)), format!("{start}{content}}}}}"));
         assert_eq!(json(None), format!("{start}null}}}}"));
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let traced = Order { trace: trace.parse().ok(), ..order.clone() };
         let start = start.replace(r#""order":"#, &format!(r#""traceparent":"{trace}","order":"#));
         assert_eq!(json(Some(&traced)), format!("{start}{content}}}}}"));
+        let with_result =
+            |json: &str| body(&event_id(&event), &event, None, Some(&JsonText::parse(json).unwrap())).json;
+        assert!(with_result(r#"{"a": 1.10}"#).contains(r#","result":{"a":1.10},"order":null"#));
+        let long = format!("\"{}\"", "x".repeat(MAX_EVENT_RESULT));
+        assert_eq!(with_result(&long), json(None));
+    }
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row("result in an event", &limits_page::bytes(MAX_EVENT_RESULT));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::{
-    Currency, EventType, EventTypes, Order, OrderEvent, OrderId, Principal, Scope, Timestamp, TraceContext,
+    Currency, EventType, EventTypes, JsonText, Order, OrderEvent, OrderId, OrderMap, Principal, Scope,
+    Status, Timestamp, TraceContext,
 };
 use futures_util::stream::{self, Stream};
 use gateway_store::{LogPage, LoggedEvent};
@@ -145,9 +146,13 @@ impl EventLog {
             page.is_end = logged.is_empty();
             for piece in logged.chunks(ORDERS_READ) {
                 let orders = self.orders(principal, query, piece).await?;
+                let results = match query.with_orders {
+                    true => self.results(&orders, piece.iter().map(|logged| &*logged.event)).await?,
+                    false => OrderMap::default(),
+                };
                 for LoggedEvent { position, event } in piece {
                     let cursor = self.cursor(*position);
-                    if let Some(event) = select(principal, query, event, &orders, cursor) {
+                    if let Some(event) = select(principal, query, event, &orders, &results, cursor) {
                         bytes += event.json.len();
                         if !page.events.is_empty() && bytes > query.max_bytes {
                             return Ok(page);
@@ -222,7 +227,9 @@ impl EventLog {
         };
         let timelines = store.timelines(principal, &[(order.id, sequence.saturating_sub(1))]).await?;
         let event = timelines.events.into_iter().find(|event| event.sequence == sequence);
-        Ok(event.map(|event| log_event(&event, Some(&order), self.cursor(0))))
+        let outputs = store.outputs(&[order.id]).await?.remove(&order.id).unwrap_or_default();
+        let result = outputs.result.as_ref();
+        Ok(event.map(|event| log_event(&event, Some(&order), result, self.cursor(0))))
     }
 
     /// Returns the wake-up of a reader that reads pages itself.
@@ -292,6 +299,20 @@ impl EventLog {
         let found = self.0.store.find(principal, &ids).await?;
         Ok(found.orders.into_iter().map(|order| (order.id, order)).collect())
     }
+
+    /// Reads the results of orders whose completion the query may select.
+    async fn results(
+        &self,
+        orders: &HashMap<OrderId, Order>,
+        events: impl Iterator<Item = &OrderEvent>,
+    ) -> Result<OrderMap<JsonText>, Error> {
+        let completed = events.filter(|event| event.status == Status::Completed).map(|event| event.order_id);
+        let mut ids: Vec<OrderId> = completed.filter(|id| orders.contains_key(id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let outputs = self.0.store.outputs(&ids).await?;
+        Ok(outputs.into_iter().filter_map(|(id, outputs)| Some((id, outputs.result?))).collect())
+    }
 }
 
 fn is_candidate(principal: &Principal, query: &EventQuery, event: &OrderEvent) -> bool {
@@ -304,6 +325,7 @@ fn select(
     query: &EventQuery,
     event: &Arc<OrderEvent>,
     orders: &HashMap<OrderId, Order>,
+    results: &OrderMap<JsonText>,
     cursor: EventCursor,
 ) -> Option<LogEvent> {
     if !is_candidate(principal, query, event) {
@@ -316,12 +338,18 @@ fn select(
     if !query.customer.as_ref().is_none_or(of_customer) || !query.currency.as_ref().is_none_or(in_currency) {
         return None;
     }
-    Some(log_event(event, order, cursor))
+    Some(log_event(event, order, results.get(&event.order_id), cursor))
 }
 
-fn log_event(event: &OrderEvent, order: Option<&Order>, cursor: EventCursor) -> LogEvent {
+fn log_event(
+    event: &OrderEvent,
+    order: Option<&Order>,
+    result: Option<&JsonText>,
+    cursor: EventCursor,
+) -> LogEvent {
     let id = event_id(event);
-    let Body { json, data_start } = body(&id, event, order);
+    let result = result.filter(|_| event.status == Status::Completed);
+    let Body { json, data_start } = body(&id, event, order, result);
     let (order_id, sequence, occurred_at) = (event.order_id, event.sequence, event.occurred_at);
     let (kind, trace) = (EventType::of(event), order.and_then(|order| order.trace));
     LogEvent { cursor, id, kind, order_id, sequence, occurred_at, trace, json, data_start }

@@ -6,10 +6,12 @@
 //! message of the bus does not change what subscribers receive.
 //!
 //! Events that this gateway has committed go directly to its subscribers. The bus carries those of other gateways, and
-//! this gateway's once more. Events that the bus lost are found by comparing the versions of all watched orders with
-//! the database, after each reconnect and periodically.
+//! this gateway's once more. Events that the bus lost are found by comparing the versions of watched orders with the
+//! database: of all orders after a gap in the messages of the bus, when another gateway has ended, and repeatedly while the
+//! bus is interrupted; and of a part of them all the time, for what nothing reports.
 
 mod all_orders;
+mod latest_progress;
 mod topics;
 mod watch;
 
@@ -17,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::{Bus, Signal};
-use domain::{OrderEvent, OrderId, Principal, Scope, Status};
-use futures_util::stream::BoxStream;
+use domain::{Order, OrderEvent, OrderId, Principal, Progress, Scope, Status};
+use futures_util::stream::{BoxStream, StreamExt};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -27,13 +29,17 @@ use crate::presence::Presence;
 use gateway_store::Store;
 
 pub use all_orders::FeedItem;
-pub use watch::WatchFrom;
+pub use watch::{WatchFrom, WatchItem};
 
 use all_orders::AllOrders;
+use latest_progress::LatestProgress;
 use topics::Topics;
 
-/// Interval of comparing the versions of all watched orders with the delivered events.
+/// Interval of comparing the versions of a part of the watched orders with the delivered events; of all of them while the
+/// bus is interrupted.
 const RESYNC: Duration = Duration::from_secs(2);
+/// The number of these parts: each order is compared every 30 s.
+const PARTS: u8 = 15;
 /// Cancellations buffered for a worker's stream; heartbeats report them as well.
 const CANCELLED_BACKLOG: usize = 1_024;
 
@@ -50,6 +56,7 @@ struct Inner {
     topics: Arc<Topics>,
     presence: Presence,
     all: AllOrders,
+    progress: LatestProgress,
     cancelled: broadcast::Sender<OrderId>,
     /// Time of the last start by any gateway of the installation.
     started: Mutex<Option<Instant>>,
@@ -63,6 +70,7 @@ impl Feed {
             topics: Arc::default(),
             presence,
             all: AllOrders::new(),
+            progress: LatestProgress::default(),
             cancelled: broadcast::channel(CANCELLED_BACKLOG).0,
             started: Mutex::default(),
         };
@@ -81,10 +89,43 @@ impl Feed {
         id: OrderId,
         cursor: WatchFrom,
     ) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
+        let items = self.watch_items(principal, id, cursor, false).await?;
+        Ok(items.map(|item| item.map(WatchItem::into_event)).boxed())
+    }
+
+    /// As [`Self::watch`], with the progress of attempts between the events.
+    ///
+    /// # Errors
+    /// As [`Self::watch`].
+    pub async fn watch_with_progress(
+        &self,
+        principal: &Arc<Principal>,
+        id: OrderId,
+        cursor: WatchFrom,
+    ) -> Result<BoxStream<'static, Result<WatchItem, Error>>, Error> {
+        self.watch_items(principal, id, cursor, true).await
+    }
+
+    async fn watch_items(
+        &self,
+        principal: &Arc<Principal>,
+        id: OrderId,
+        cursor: WatchFrom,
+        with_progress: bool,
+    ) -> Result<BoxStream<'static, Result<WatchItem, Error>>, Error> {
         principal.require(Scope::OrdersRead)?;
         // Boxed: the stream of the caller keeps this future, and with it memory for the queries.
         let (store, topics) = (self.inner.store.clone(), Arc::clone(&self.inner.topics));
-        Box::pin(watch::watch(store, topics, Arc::clone(principal), id, cursor)).await
+        let latest = self.inner.progress.get(id).filter(|_| with_progress);
+        let progress = with_progress.then_some(latest);
+        Box::pin(watch::watch(store, topics, Arc::clone(principal), id, cursor, progress)).await
+    }
+
+    /// Returns the latest progress of an order, if it runs and a worker has reported some.
+    pub fn progress(&self, order: &Order) -> Option<Arc<Progress>> {
+        let latest = self.inner.progress.get(order.id)?;
+        let is_running = order.status == Status::Processing && latest.attempt == order.attempt;
+        is_running.then_some(latest)
     }
 
     /// Streams every change of the orders that the caller may see from now on, for dashboards.
@@ -127,6 +168,7 @@ impl Feed {
         while let Some(signal) = signals.recv().await {
             match signal {
                 Signal::Events(events) => self.deliver_from_bus(&events),
+                Signal::Progress(progress) => self.deliver_progress(&progress),
                 Signal::Gateway(gateway) => self.inner.presence.record(gateway),
                 Signal::Connected => {
                     if connected_before {
@@ -139,17 +181,21 @@ impl Feed {
         }
     }
 
-    /// Compares all watched orders with the database after each gap and periodically. Concurrent to the bus, because a
-    /// slow database must not delay its events.
+    /// Compares watched orders with the database. Concurrent to the bus, because a slow database must not delay its events.
     async fn compare(&self, gap: &Notify) {
         let mut timer = tokio::time::interval(RESYNC);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut part = 0;
         loop {
-            tokio::select! {
-                () = gap.notified() => {}
-                _ = timer.tick() => {}
-            }
-            self.resync().await;
+            let of = tokio::select! {
+                () = gap.notified() => None,
+                () = self.inner.presence.departed() => None,
+                _ = timer.tick() => {
+                    part = (part + 1) % PARTS;
+                    Some(part).filter(|_| !self.inner.presence.is_interrupted())
+                }
+            };
+            self.resync(of).await;
         }
     }
 
@@ -165,7 +211,18 @@ impl Feed {
         self.deliver_to_watchers(events);
     }
 
+    /// Delivers progress, possibly repeated.
+    pub(crate) fn deliver_progress(&self, reports: &[Progress]) {
+        for progress in reports {
+            let progress = Arc::new(progress.clone());
+            if self.inner.progress.record(&progress) {
+                self.inner.topics.deliver_progress(&progress);
+            }
+        }
+    }
+
     fn deliver_to_watchers(&self, events: &[Arc<OrderEvent>]) {
+        self.inner.progress.end(events);
         self.inner.topics.deliver(events);
         if events.iter().any(|event| event.status == Status::Processing) {
             *self.started() = Some(Instant::now());
@@ -176,10 +233,10 @@ impl Feed {
         }
     }
 
-    /// Compares all watched orders with the database and delivers what is missing.
-    async fn resync(&self) {
-        let watched = self.inner.topics.positions();
-        metrics::gauge!("orders_subscribed").set(watched.len() as f64);
+    /// Compares a part of the watched orders with the database, or all of them, and delivers what is missing.
+    async fn resync(&self, part: Option<u8>) {
+        let (watched, total) = self.inner.topics.positions(part.map(|part| (part, PARTS)));
+        metrics::gauge!("orders_subscribed").set(total as f64);
         for chunk in watched.chunks(RESYNC_CHUNK) {
             if let Err(error) = self.resync_chunk(chunk).await {
                 tracing::debug!(%error, "failed to resynchronize subscribed orders");

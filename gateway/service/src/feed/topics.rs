@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{OrderEvent, OrderId, OrderMap};
+use domain::{OrderEvent, OrderId, OrderMap, Progress};
 use tokio::sync::watch;
 
 /// Maximum number of events in a topic. A subscriber that is further behind reads the database.
@@ -14,6 +14,8 @@ const MAX_TOPIC_EVENTS: usize = 16;
 pub(super) struct TopicEvents {
     events: VecDeque<Arc<OrderEvent>>,
     position: u32,
+    /// The latest progress that was reported since the topic exists.
+    pub(super) progress: Option<Arc<Progress>>,
     /// Consecutive comparisons with the database that did not find the order.
     missing: u32,
 }
@@ -110,6 +112,13 @@ impl Topics {
         }
     }
 
+    /// Delivers progress to the topic of its order, if it exists.
+    pub(super) fn deliver_progress(&self, progress: &Arc<Progress>) {
+        if let Some(topic) = self.lock().get(&progress.order_id) {
+            topic.send_modify(|recent| recent.progress = Some(progress.clone()));
+        }
+    }
+
     /// Records whether the database has the order. Subscribers of a removed order are notified.
     pub(super) fn record_existence(&self, id: OrderId, found: bool) {
         if let Some(topic) = self.lock().get(&id) {
@@ -120,9 +129,17 @@ impl Topics {
         }
     }
 
-    /// Returns every watched order with its highest delivered or read sequence.
-    pub(super) fn positions(&self) -> Vec<(OrderId, u32)> {
-        self.lock().iter().map(|(id, topic)| (*id, topic.borrow().position)).collect()
+    /// Returns the watched orders of a part, each with its highest delivered or read sequence, and the number of all watched
+    /// orders. An order that was not found in the last comparison belongs to every part.
+    pub(super) fn positions(&self, part: Option<(u8, u8)>) -> (Vec<(OrderId, u32)>, usize) {
+        let topics = self.lock();
+        let positions = topics.iter().filter_map(|(id, topic)| {
+            let recent = topic.borrow();
+            // The last byte is random.
+            let is_part = part.is_none_or(|(part, parts)| id.as_bytes()[15] % parts == part);
+            (is_part || recent.missing > 0).then_some((*id, recent.position))
+        });
+        (positions.collect(), topics.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, OrderMap<watch::Sender<TopicEvents>>> {
@@ -201,10 +218,10 @@ mod tests {
         let id = event(1).order_id;
         let waiting = topics.attach(id);
         topics.reached(id, 1);
-        assert_eq!(topics.positions(), [(id, 1)]);
+        assert_eq!(topics.positions(None).0, [(id, 1)]);
         let late = topics.attach(id);
         topics.reached(id, 2);
-        assert_eq!(topics.positions(), [(id, 1)], "event 2 was not delivered to the first subscriber");
+        assert_eq!(topics.positions(None).0, [(id, 1)], "event 2 was not delivered to the first subscriber");
         topics.detach(id, waiting);
         topics.detach(id, late);
     }
@@ -215,8 +232,22 @@ mod tests {
         let id = event(1).order_id;
         let (one, two) = (topics.attach(id), topics.attach(id));
         topics.detach(id, one);
-        assert_eq!(topics.positions(), [(id, 0)]);
+        assert_eq!(topics.positions(None).0, [(id, 0)]);
         topics.detach(id, two);
-        assert_eq!(topics.positions(), []);
+        assert_eq!(topics.positions(None).0, []);
+    }
+
+    #[test]
+    fn every_order_is_in_one_part_and_one_that_was_not_found_in_all() {
+        let topics = Topics::default();
+        let ids: Vec<OrderId> = (0..=255).map(|n| OrderId::from_bytes([n; 16])).collect();
+        let _watchers: Vec<_> = ids.iter().map(|id| topics.attach(*id)).collect();
+        let in_parts = || (0..15).flat_map(|part| topics.positions(Some((part, 15))).0).count();
+        assert_eq!((in_parts(), topics.positions(None).0.len()), (256, 256));
+        assert_eq!(topics.positions(Some((0, 15))).1, 256);
+        topics.record_existence(ids[7], false);
+        assert_eq!(in_parts(), 256 + 14);
+        topics.record_existence(ids[7], true);
+        assert_eq!(in_parts(), 256);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{OrderEvent, OrderId, Principal};
+use domain::{OrderEvent, OrderId, Principal, Progress, Status};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
@@ -21,6 +21,24 @@ pub enum WatchFrom {
     After(u32),
 }
 
+/// What a subscriber of one order receives.
+#[derive(Debug, Clone)]
+pub enum WatchItem {
+    /// The next event.
+    Event(Arc<OrderEvent>),
+    /// Progress after this event, which the subscriber has received before, or from which it began.
+    Progress(Arc<OrderEvent>, Arc<Progress>),
+}
+
+impl WatchItem {
+    /// Returns the event.
+    pub fn into_event(self) -> Arc<OrderEvent> {
+        match self {
+            Self::Event(event) | Self::Progress(event, _) => event,
+        }
+    }
+}
+
 /// Maximum number of reads of the database before a subscriber receives the error.
 const MAX_READS: u32 = 5;
 /// The pause before the second read; each further pause is twice as long.
@@ -35,6 +53,8 @@ struct Watch {
     last: u32,
     /// The next events.
     ready: VecDeque<Arc<OrderEvent>>,
+    /// Of a subscriber that wants progress: the last event, and the last progress.
+    reported: Option<Reported>,
     /// `None` only while it is being dropped.
     recent: Option<watch::Receiver<TopicEvents>>,
     /// The latest sequence, when the subscriber begins after a later one.
@@ -42,18 +62,44 @@ struct Watch {
     ended: bool,
 }
 
+/// What a subscriber that wants progress has received.
+#[derive(Default)]
+struct Reported {
+    event: Option<Arc<OrderEvent>>,
+    /// Progress that was reported before the subscription.
+    earlier: Option<Arc<Progress>>,
+    latest: Option<Arc<Progress>>,
+}
+
+impl Reported {
+    /// Returns the progress of the present attempt, unless the subscriber has received it.
+    fn next(&mut self, in_topic: Option<&Arc<Progress>>) -> Option<WatchItem> {
+        let event = self.event.as_ref().filter(|event| event.status == Status::Processing)?;
+        let progress = in_topic.or(self.earlier.as_ref())?;
+        if progress.attempt != event.attempt || self.latest.as_ref() == Some(progress) {
+            return None;
+        }
+        let item = WatchItem::Progress(event.clone(), progress.clone());
+        self.latest = Some(progress.clone());
+        Some(item)
+    }
+}
+
+/// `progress` is `None` for a subscriber that wants no progress, and otherwise contains the latest one.
 pub(super) async fn watch(
     store: Store,
     topics: Arc<Topics>,
     principal: Arc<Principal>,
     id: OrderId,
     cursor: WatchFrom,
-) -> Result<BoxStream<'static, Result<Arc<OrderEvent>, Error>>, Error> {
+    progress: Option<Option<Arc<Progress>>>,
+) -> Result<BoxStream<'static, Result<WatchItem, Error>>, Error> {
     // Attached before the database is read: events of the meantime are in the topic.
     let recent = Some(topics.attach(id));
     let ready = VecDeque::new();
-    let mut watch =
-        Watch { store, topics, principal, id, last: 0, ready, recent, ahead_of: None, ended: false };
+    let reported = progress.map(|earlier| Reported { earlier, ..Reported::default() });
+    let (last, ahead_of, ended) = (0, None, false);
+    let mut watch = Watch { store, topics, principal, id, last, ready, reported, recent, ahead_of, ended };
     let store = &watch.store;
     let FoundOrders { mut orders, mut unreadable } = store.find(&watch.principal, &[id]).await?;
     if let Some(unreadable) = unreadable.pop() {
@@ -69,13 +115,17 @@ pub(super) async fn watch(
     } else {
         watch.ahead_of = Some(latest.version).filter(|version| *version < watch.last);
         watch.ended = latest.status.is_final();
+        if let Some(reported) = &mut watch.reported {
+            let before = latest.version.saturating_sub(1);
+            reported.event = read(store, &watch.principal, id, before).await?.into_iter().next();
+        }
     }
     watch.topics.reached(id, latest.version);
     Ok(stream::unfold(watch, |mut watch| async move { watch.next().await.map(|item| (item, watch)) }).boxed())
 }
 
 impl Watch {
-    async fn next(&mut self) -> Option<Result<Arc<OrderEvent>, Error>> {
+    async fn next(&mut self) -> Option<Result<WatchItem, Error>> {
         loop {
             if self.ended {
                 return None;
@@ -87,7 +137,10 @@ impl Watch {
                 self.last = event.sequence;
                 // A failed order may have been redriven since; then further events are ready.
                 self.ended = event.status.is_final() && self.ready.is_empty();
-                return Some(Ok(event));
+                if let Some(reported) = &mut self.reported {
+                    reported.event = Some(event.clone());
+                }
+                return Some(Ok(WatchItem::Event(event)));
             }
             let recent = self.recent.as_mut()?;
             let (next, hole) = recent.borrow_and_update().after(self.last);
@@ -102,6 +155,10 @@ impl Watch {
                         return Some(Err(error));
                     }
                 }
+            } else if let Some(item) =
+                self.reported.as_mut().and_then(|reported| reported.next(recent.borrow().progress.as_ref()))
+            {
+                return Some(Ok(item));
             } else if recent.borrow().is_gone() {
                 // Removed by retention, or by a restore of an older backup.
                 self.ended = true;

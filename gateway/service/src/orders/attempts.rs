@@ -1,11 +1,12 @@
 //! Cancels orders, and carries out what workers and dispatch report about attempts.
 
 use domain::transition::Command;
-use domain::{LeaseToken, Order, OrderId, Outcome, Principal, Scope, WorkerName};
+use domain::{JsonText, LeaseToken, Order, OrderId, Outcome, Principal, Scope, WorkerName};
 use gateway_store::CommandOutcome;
 
 use super::actor::Actor;
 use super::answers::{self, StartOutcome};
+use super::undeliver::undeliver;
 use super::use_cases::Orders;
 use crate::error::Error;
 
@@ -58,6 +59,23 @@ impl Orders {
         self.apply(principal, starts(worker, leases, max_bytes), answers::expect_started).await
     }
 
+    /// Starts attempts that the gateway assigns to a worker, which may process these orders.
+    pub(crate) async fn start_assigned(
+        &self,
+        worker: Option<&WorkerName>,
+        leases: &[(OrderId, LeaseToken)],
+    ) -> Result<Vec<Result<StartOutcome, Error>>, Error> {
+        self.submit(starts(worker, leases, usize::MAX), answers::expect_started).await
+    }
+
+    /// Ends attempts whose jobs did not reach their worker. They do not count.
+    ///
+    /// An attempt that cannot be ended within its lease ends with it.
+    pub async fn undeliver(&self, leases: Vec<(OrderId, LeaseToken)>) {
+        let write = |commands| self.submit(commands, |_, outcome| Ok(outcome));
+        undeliver(leases, self.config.rules.lease, write).await;
+    }
+
     /// Renews leases.
     ///
     /// # Errors
@@ -70,6 +88,23 @@ impl Orders {
         principal.require(Scope::Work)?;
         let commands = leases.iter().map(|(id, lease)| (*id, Command::Heartbeat { lease: *lease })).collect();
         self.apply(principal, commands, answers::expect_done).await
+    }
+
+    /// Stores the checkpoint of an attempt, and renews its lease. A repetition stores it again.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without `work`, [`Error::NotFound`], [`Error::Refused`] and [`Error::Unavailable`].
+    pub async fn checkpoint(
+        &self,
+        principal: &Principal,
+        id: OrderId,
+        lease: LeaseToken,
+        checkpoint: JsonText,
+    ) -> Result<(), Error> {
+        principal.require(Scope::Work)?;
+        let commands = vec![(id, Command::Checkpoint { lease, checkpoint })];
+        let mut results = self.apply(principal, commands, answers::expect_done).await?;
+        results.pop().unwrap_or(Err(Error::Internal))
     }
 
     /// Records the outcomes of attempts. Repeating a report returns the same result.

@@ -46,6 +46,20 @@ pub(super) async fn flush_commands(
     if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
         direct_enqueue.health.record_write(Err(error));
     }
+    let events = record_changes(&results, &direct_enqueue, &signals);
+    if !events.is_empty() {
+        direct_enqueue.health.record_write(Ok(()));
+    }
+    publisher.publish(events);
+    results
+}
+
+/// Reports changes to dispatch, statistics and metrics, and returns their events.
+pub(super) fn record_changes(
+    results: &[Result<CommandOutcome, Error>],
+    direct_enqueue: &DirectEnqueue,
+    signals: &Signals,
+) -> Vec<Arc<OrderEvent>> {
     let (mut events, mut times) = (Vec::new(), Vec::new());
     for applied in results.iter().flatten() {
         if let CommandOutcome::Changed { event, order, error_class, elapsed, worker, trace } = applied {
@@ -65,9 +79,6 @@ pub(super) async fn flush_commands(
             events.push(event.clone());
         }
     }
-    if !events.is_empty() {
-        direct_enqueue.health.record_write(Ok(()));
-    }
     for status in Status::ALL {
         let count = events.iter().filter(|event: &&Arc<OrderEvent>| event.status == status).count() as u64;
         if count > 0 {
@@ -75,8 +86,7 @@ pub(super) async fn flush_commands(
         }
     }
     signals.record(events.iter().map(Arc::as_ref).zip(times));
-    publisher.publish(events);
-    results
+    events
 }
 
 /// Carries out the commands in one transaction or, when single orders fail, in several. Parks orders that cannot be
@@ -196,6 +206,7 @@ mod tests {
 
     use domain::LeaseToken;
     use domain::retry::{MAX_POSTPONEMENT, MAX_POSTPONEMENTS};
+    use domain::transition::MAX_UNDELIVERED;
 
     use super::*;
     use limits_page::{row, time};
@@ -204,6 +215,10 @@ mod tests {
     fn the_limits_are_documented() {
         let postponements = MAX_POSTPONEMENTS.to_string();
         row("postponements of an order (`Retry-After`) that do not count as failures", &postponements);
+        row(
+            "attempts of an order that do not count because their jobs reached no worker",
+            &MAX_UNDELIVERED.to_string(),
+        );
         row("maximum delay that a called service can ask for", &time(MAX_POSTPONEMENT));
     }
 

@@ -6,17 +6,19 @@ use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId, Princ
 
 use super::use_cases::Orders;
 use crate::config::MAX_ROWS;
-use crate::error::Error;
+use crate::error::{Error, ReferenceTaken};
 use crate::group_commit::SubmitError;
 use gateway_store::{
-    CreateRequest, FoundOrders, Idempotency, InsertOutcome, NewOrder, bulk_hash, draft_hash, request_hash,
-    unreadable_hash,
+    CreateRequest, FoundOrders, Idempotency, InsertOutcome, MAX_KINDS, NewOrder, TakenReference, bulk_hash,
+    draft_hash, request_hash, unreadable_hash,
 };
 use telemetry::panics::{self, Panicked};
 use telemetry::trace;
 
 /// Maximum number of attempts of a create whose key belongs to removed orders.
 const KEY_TRIES: u32 = 2;
+/// Maximum number of attempts of a bulk create while other requests take references of its rows.
+const REFERENCE_TRIES: u32 = 8;
 
 /// The result of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub enum ErrorPolicy {
 #[derive(Debug, Clone)]
 pub enum BulkRow {
     /// An order.
-    Draft(Draft),
+    Draft(Box<Draft>),
     /// A row that the API could not parse. Its bytes are part of the request hash.
     Unreadable(Vec<u8>),
 }
@@ -59,6 +61,8 @@ pub enum BulkRowOutcome {
     Failed,
     /// The row is valid, but another is not, and no order was created.
     NotCreated,
+    /// Its external reference is taken.
+    ReferenceTaken(ReferenceTaken),
 }
 
 /// The result of a bulk create: one outcome for each row, in order.
@@ -71,6 +75,15 @@ pub struct BulkCreated {
 }
 
 impl Orders {
+    /// Checks a draft, and that its kind is not one too many.
+    pub(super) fn check_draft(&self, draft: Draft) -> Result<Content, Vec<InvalidField>> {
+        let content = draft.check(self.config.default_currency)?;
+        match self.direct_enqueue.lanes.admit(&content.kind) {
+            true => Ok(content),
+            false => Err(vec![InvalidField::of_further_kind(MAX_KINDS)]),
+        }
+    }
+
     /// Rejects a create early if the group commit would reject it.
     ///
     /// # Errors
@@ -83,8 +96,8 @@ impl Orders {
     /// [`Config::idempotency_ttl`](crate::Config::idempotency_ttl) returns the first result and creates no other order.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] without `orders:write`, [`Error::Invalid`], [`Error::KeyReused`], [`Error::TooManyOpen`],
-    /// [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
+    /// [`Error::Forbidden`] without `orders:write`, [`Error::Invalid`], [`Error::KeyReused`], [`Error::ReferenceTaken`],
+    /// [`Error::TooManyOpen`], [`Error::Unavailable`] and [`Error::OutcomeUnknown`].
     pub async fn create(
         &self,
         principal: &Principal,
@@ -92,18 +105,24 @@ impl Orders {
         key: Option<IdempotencyKey>,
     ) -> Result<Created, Error> {
         principal.require(Scope::OrdersWrite)?;
-        let content = draft.check(self.config.default_currency).map_err(Error::Invalid)?;
+        let content = self.check_draft(draft).map_err(Error::Invalid)?;
         let hash = key.as_ref().map(|_| request_hash(&content)).unwrap_or_default();
-        let (mut orders, replayed) = self.create_contents(principal, vec![content], key, hash).await?;
-        Ok(Created { order: orders.pop().ok_or(Error::Internal)?, replayed })
+        match self.create_contents(principal, vec![content], key, hash, ErrorPolicy::default()).await? {
+            Stored::All { mut orders, replayed } => {
+                Ok(Created { order: orders.pop().ok_or(Error::Internal)?, replayed })
+            }
+            Stored::Taken { mut taken, .. } => {
+                Err(Error::ReferenceTaken(taken.pop().ok_or(Error::Internal)?.1))
+            }
+        }
     }
 
     /// Creates orders in one transaction: all of them or, depending on `policy`, the valid ones. With a key, the same
     /// request returns the first result and creates no other orders.
     ///
     /// # Errors
-    /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`]: each row reports its invalid
-    /// fields.
+    /// [`Error::RowCount`], and those of [`Self::create`] except [`Error::Invalid`] and [`Error::ReferenceTaken`]: each row
+    /// reports its own.
     pub async fn create_bulk(
         &self,
         principal: &Principal,
@@ -115,9 +134,8 @@ impl Orders {
         if rows.is_empty() || rows.len() > MAX_ROWS {
             return Err(Error::RowCount(rows.len()));
         }
-        let currency = self.config.default_currency;
-        let Checked { mut outcomes, contents, identities } =
-            Checked::new(rows, key.is_some(), |draft| draft.check(currency));
+        let Checked { mut outcomes, mut contents, identities } =
+            Checked::new(rows, key.is_some(), |draft| self.check_draft(draft));
         if policy == ErrorPolicy::RejectEverything && outcomes.contains(&BulkRowOutcome::Failed) {
             return Err(Error::Internal);
         }
@@ -126,14 +144,38 @@ impl Orders {
             return Ok(BulkCreated { rows: outcomes, replayed: false });
         }
         let valid_rows_only = policy == ErrorPolicy::RejectFailedRows;
-        let hash = key.as_ref().map(|_| bulk_hash(valid_rows_only, &identities));
-        let (orders, replayed) =
-            self.create_contents(principal, contents, key, hash.unwrap_or_default()).await?;
-        let valid = outcomes.iter_mut().filter(|outcome| **outcome == BulkRowOutcome::NotCreated);
-        for (outcome, order) in valid.zip(orders) {
-            *outcome = BulkRowOutcome::Created(order);
+        let hash = key.as_ref().map(|_| bulk_hash(valid_rows_only, &identities)).unwrap_or_default();
+        for _ in 0..REFERENCE_TRIES {
+            let batch = std::mem::take(&mut contents);
+            let stored = self.create_contents(principal, batch, key.clone(), hash, policy).await?;
+            let (orders, taken, replayed) = match stored {
+                Stored::All { orders, replayed } => (Some(orders), Vec::new(), replayed),
+                Stored::Taken { created, taken, rest } => {
+                    contents = rest;
+                    let replayed = created.is_some();
+                    (created, taken, replayed)
+                }
+            };
+            let mut valid: Vec<&mut BulkRowOutcome> =
+                outcomes.iter_mut().filter(|outcome| **outcome == BulkRowOutcome::NotCreated).collect();
+            for (index, refused) in taken {
+                if let Some(outcome) = valid.get_mut(index) {
+                    **outcome = BulkRowOutcome::ReferenceTaken(refused);
+                }
+            }
+            let Some(orders) = orders else {
+                if policy == ErrorPolicy::RejectEverything || contents.is_empty() {
+                    return Ok(BulkCreated { rows: outcomes, replayed: false });
+                }
+                continue;
+            };
+            let valid = outcomes.iter_mut().filter(|outcome| **outcome == BulkRowOutcome::NotCreated);
+            for (outcome, order) in valid.zip(orders) {
+                *outcome = BulkRowOutcome::Created(order);
+            }
+            return Ok(BulkCreated { rows: outcomes, replayed });
         }
-        Ok(BulkCreated { rows: outcomes, replayed })
+        Err(self.timeout_error())
     }
 
     /// Creates all orders, or finds those of an earlier request with the same key.
@@ -143,7 +185,8 @@ impl Orders {
         contents: Vec<Content>,
         key: Option<IdempotencyKey>,
         request_hash: [u8; 32],
-    ) -> Result<(Vec<Arc<Order>>, bool), Error> {
+        policy: ErrorPolicy,
+    ) -> Result<Stored, Error> {
         let _running = self.open_orders.admit(&self.store, principal, contents.len()).await?;
         let created_at = self.store.now();
         let expires_at = created_at + self.config.idempotency_ttl;
@@ -160,11 +203,17 @@ impl Orders {
             let answers = self.creations.submit(vec![creation.clone()]).await;
             return match answers.map(|mut answers| answers.pop()) {
                 Ok(Some(Ok(InsertOutcome::Inserted))) => {
-                    Ok((creation.orders.iter().map(NewOrder::order).collect(), false))
+                    let orders = creation.orders.iter().map(NewOrder::order).collect();
+                    Ok(Stored::All { orders, replayed: false })
                 }
                 Ok(Some(Ok(InsertOutcome::Replayed(id)))) => {
                     let mut orders = self.as_created(principal, &self.keys.bulk_ids(id, count)).await?;
                     if orders.len() < count {
+                        if policy == ErrorPolicy::RejectFailedRows
+                            && let Some(stored) = self.created_part(&creation, id, &orders).await?
+                        {
+                            return Ok(stored);
+                        }
                         // Consecutive ids, as earlier development versions derived them.
                         orders = self.as_created(principal, &id.consecutive(count)).await?;
                     }
@@ -173,9 +222,10 @@ impl Orders {
                         self.store.forget_key_of(id).await?;
                         continue;
                     }
-                    Ok((orders.into_iter().map(Arc::new).collect(), true))
+                    Ok(Stored::All { orders: orders.into_iter().map(Arc::new).collect(), replayed: true })
                 }
                 Ok(Some(Ok(InsertOutcome::KeyConflict))) => Err(Error::KeyReused),
+                Ok(Some(Ok(InsertOutcome::ReferenceTaken(taken)))) => Ok(Stored::refused(&creation, &taken)),
                 Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(SubmitError::OutcomeUnknown) => {
                     Err(Error::OutcomeUnknown(first))
                 }
@@ -191,15 +241,80 @@ impl Orders {
 }
 
 impl Orders {
+    /// Finds what an earlier request with the same key has created without the orders whose references were taken.
+    ///
+    /// Returns `None` if orders are missing for another reason: retention has removed them.
+    async fn created_part(
+        &self,
+        creation: &CreateRequest,
+        first: OrderId,
+        found: &[Order],
+    ) -> Result<Option<Stored>, Error> {
+        let ids = self.keys.bulk_ids(first, found.len());
+        if found.is_empty() || !found.iter().map(|order| order.id).eq(ids) {
+            return Ok(None);
+        }
+        let references: Vec<&str> =
+            creation.orders.iter().filter_map(|order| order.external_reference.as_deref()).collect();
+        let holders = self.store.unique_reference_holders(creation.tenant(), &references).await?;
+        let mut created = found.iter().peekable();
+        let mut taken = Vec::new();
+        for (index, order) in creation.orders.iter().enumerate() {
+            if created.next_if(|created| created.external_reference == order.external_reference).is_some() {
+                continue;
+            }
+            let Some(reference) = order.external_reference.clone() else { return Ok(None) };
+            let Some(holder) = holders.get(&reference).copied() else { return Ok(None) };
+            taken.push((index, ReferenceTaken { reference, order: Some(holder) }));
+        }
+        Ok(created.next().is_none().then(|| Stored::Taken {
+            created: Some(found.iter().cloned().map(Arc::new).collect()),
+            taken,
+            rest: Vec::new(),
+        }))
+    }
+
     /// Calls [`gateway_store::Store::orders_as_created`].
     ///
     /// An unreadable order exists, so its create must not be repeated.
-    async fn as_created(&self, principal: &Principal, ids: &[OrderId]) -> Result<Vec<Order>, Error> {
+    pub(super) async fn as_created(
+        &self,
+        principal: &Principal,
+        ids: &[OrderId],
+    ) -> Result<Vec<Order>, Error> {
         let FoundOrders { orders, mut unreadable } = self.store.orders_as_created(principal, ids).await?;
         match unreadable.pop() {
             Some(unreadable) => Err(unreadable.into()),
             None => Ok(orders),
         }
+    }
+}
+
+/// What a create has stored.
+enum Stored {
+    /// All orders.
+    All { orders: Vec<Arc<Order>>, replayed: bool },
+    /// Not all, because other orders have the references of some.
+    Taken {
+        /// The other orders, if an earlier request with the same key has created them. Otherwise nothing is stored.
+        created: Option<Vec<Arc<Order>>>,
+        /// The refused orders, by their index.
+        taken: Vec<(usize, ReferenceTaken)>,
+        /// The contents of the other orders, if nothing is stored.
+        rest: Vec<Content>,
+    },
+}
+
+impl Stored {
+    fn refused(creation: &CreateRequest, taken: &[TakenReference]) -> Self {
+        let is_taken = |index: usize| taken.iter().any(|taken| taken.index == index);
+        let rest = creation.orders.iter().enumerate().filter(|(index, _)| !is_taken(*index));
+        let rest = rest.map(|(_, order)| order.content.clone()).collect();
+        let taken = taken.iter().map(|taken| {
+            let reference = creation.orders[taken.index].external_reference.clone().unwrap_or_default();
+            (taken.index, ReferenceTaken { reference, order: taken.order })
+        });
+        Self::Taken { created: None, taken: taken.collect(), rest }
     }
 }
 
@@ -229,7 +344,7 @@ impl Checked {
                 }
                 BulkRow::Draft(draft) => {
                     let draft_hash = keyed.then(|| draft_hash(&draft));
-                    match panics::catch("bulk", || check(draft)) {
+                    match panics::catch("bulk", || check(*draft)) {
                         Ok(Ok(content)) => {
                             let hash = keyed.then(|| request_hash(&content));
                             checked.contents.push(content);
@@ -257,7 +372,7 @@ mod tests {
     fn panic_fails_only_its_row() {
         let draft = |item: &str| {
             let (item, price) = (Some(item.to_owned()), Some("1".to_owned()));
-            BulkRow::Draft(Draft { item, quantity: Some(1), price, ..Draft::default() })
+            BulkRow::Draft(Box::new(Draft { item, quantity: Some(1), price, ..Draft::default() }))
         };
         let rows = vec![draft("first"), draft("defect"), draft(""), draft("last")];
         let checked = Checked::new(rows, true, |draft| {

@@ -4,9 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::OrderId;
-use gateway_store::{Cause, CreateRequest, Error as StoreError, InsertOutcome, Outage, Store};
+use domain::transition::Rules;
+use gateway_store::{
+    Cause, CreateRequest, Error as StoreError, InsertOutcome, InsertPlan, NewOrder, Outage, Store,
+};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
+use super::command_batch::{flush_commands, record_changes};
+use super::direct_start::{self, DirectStarts};
+use super::undeliver::undeliver;
+use crate::claims::Claims;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
 use crate::group_commit::FlushAttempt;
@@ -15,61 +23,113 @@ use crate::signals::Signals;
 use crate::spans;
 use telemetry::trace;
 
-/// Writes a batch of creates, and reports the new orders to dispatch, subscribers and metrics.
-pub(super) async fn flush_creates(
-    store: Store,
-    direct_enqueue: DirectEnqueue,
-    publisher: Publisher,
-    signals: Signals,
-    creations: Arc<[CreateRequest]>,
-    attempt: FlushAttempt,
-) -> Vec<Result<InsertOutcome, Error>> {
-    let began = trace::now();
-    let mut permit = if attempt == FlushAttempt::First { direct_enqueue.reserve(&creations) } else { None };
-    let inserted = match (&permit, attempt) {
-        (Some(_), _) => {
-            store.insert_claimed(creations.clone(), direct_enqueue.config.visibility_timeout).await
+/// The parts that a batch of creates reports to.
+#[derive(Clone)]
+pub(super) struct CreateBatch {
+    pub(super) store: Store,
+    pub(super) rules: Rules,
+    pub(super) claims: Claims,
+    pub(super) direct_enqueue: DirectEnqueue,
+    pub(super) publisher: Publisher,
+    pub(super) signals: Signals,
+    pub(super) tasks: TaskTracker,
+}
+
+impl CreateBatch {
+    /// Writes a batch of creates, and reports the new orders to workers, dispatch, subscribers and metrics.
+    pub(super) async fn flush(
+        self,
+        creations: Arc<[CreateRequest]>,
+        attempt: FlushAttempt,
+    ) -> Vec<Result<InsertOutcome, Error>> {
+        let Self { store, rules, claims, direct_enqueue, publisher, signals, tasks } = self;
+        let began = trace::now();
+        let mut plan = InsertPlan::default();
+        let mut starts = DirectStarts::default();
+        let mut permit = None;
+        if attempt == FlushAttempt::First {
+            (plan.starts, starts) =
+                DirectStarts::reserve(&claims, &direct_enqueue.lanes, &creations, store.now(), rules.lease);
+            permit = direct_enqueue.reserve(&creations, |order| plan.starts.contains_key(&order.id));
+            if permit.is_some() {
+                plan.visibility_timeout = direct_enqueue.config.visibility_timeout;
+            }
         }
-        (None, FlushAttempt::First) => store.insert(creations.clone()).await,
-        (None, FlushAttempt::AfterPanic) => store.insert_missing(creations.clone()).await,
-    };
-    let results = match inserted {
-        Ok(inserted) => inserted.into_iter().map(Ok).collect(),
-        Err(StoreError::Locked(_)) if creations.len() > 1 => {
-            permit = None;
-            insert_individually(&store, &creations).await
+        let plan = Arc::new(plan);
+        let mut is_started = false;
+        let inserted = match attempt {
+            FlushAttempt::First => {
+                store.insert_planned(creations.clone(), plan.clone()).await.map(|inserted| {
+                    is_started = inserted.started;
+                    inserted.outcomes
+                })
+            }
+            FlushAttempt::AfterPanic => store.insert_missing(creations.clone()).await,
+        };
+        let results = match inserted {
+            Ok(inserted) => inserted.into_iter().map(Ok).collect(),
+            Err(StoreError::Locked(_)) if creations.len() > 1 => {
+                permit = None;
+                insert_individually(&store, &creations).await
+            }
+            Err(error) if may_be_caused_by_one(&error) && creations.len() > 1 => {
+                permit = None;
+                insert_in_halves(&store, &creations).await
+            }
+            Err(error) => vec![Err(to_create_error(error, creations[0].id())); creations.len()],
+        };
+        let new = || {
+            let creations = creations.iter().zip(&results);
+            let new = creations.filter(|(_, result)| matches!(result, Ok(InsertOutcome::Inserted)));
+            new.flat_map(|(creation, _)| &*creation.orders)
+        };
+        let written = new().next().is_some();
+        match results.iter().find_map(|result| result.as_ref().err()) {
+            _ if written => direct_enqueue.health.record_write(Ok(())),
+            Some(error) => direct_enqueue.health.record_write(Err(error)),
+            None => {}
         }
-        Err(error) if may_be_caused_by_one(&error) && creations.len() > 1 => {
-            permit = None;
-            insert_in_halves(&store, &creations).await
+        let waits = |order: &&NewOrder| !is_started || !plan.starts.contains_key(&order.id);
+        match permit {
+            Some(permit) => permit.push(new().filter(|order| !plan.starts.contains_key(&order.id))),
+            None => direct_enqueue.wake.due(),
         }
-        Err(error) => vec![Err(to_create_error(error, creations[0].id())); creations.len()],
-    };
-    let new = || {
-        let creations = creations.iter().zip(&results);
-        let new = creations.filter(|(_, result)| matches!(result, Ok(InsertOutcome::Inserted)));
-        new.flat_map(|(creation, _)| &*creation.orders)
-    };
-    let written = new().next().is_some();
-    match results.iter().find_map(|result| result.as_ref().err()) {
-        _ if written => direct_enqueue.health.record_write(Ok(())),
-        Some(error) => direct_enqueue.health.record_write(Err(error)),
-        None => {}
+        let of_others = new().filter(waits).filter(|order| !order.kind.is_default());
+        of_others.for_each(|order| direct_enqueue.lanes.due(&order.kind));
+        let start_of = |order: &NewOrder| plan.starts.get(&order.id).filter(|_| is_started);
+        if let Some(began) = began {
+            spans::record_insert(began, new());
+        }
+        let mut started = direct_start::outcomes(new(), start_of);
+        if let Some(began) = began {
+            spans::record_changes(began, &mut started);
+        }
+        let mut events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
+        metrics::counter!("orders_created_total").increment(events.len() as u64);
+        metrics::counter!("orders_batches_total", "kind" => "create").increment(1);
+        metrics::counter!("orders_batch_entries_total", "kind" => "create").increment(creations.len() as u64);
+        signals.record(events.iter().map(|event| (&**event, None)));
+        events.extend(record_changes(&started, &direct_enqueue, &signals));
+        publisher.publish(events);
+        let mut undelivered = starts.send(started, &plan);
+        if results.iter().any(|result| matches!(result, Err(Error::OutcomeUnknown(_)))) {
+            // Orders that were written nevertheless have no worker.
+            undelivered.extend(plan.starts.iter().map(|(id, start)| (*id, start.lease)));
+        }
+        if !undelivered.is_empty() {
+            tasks.spawn(async move {
+                let write = |commands: Vec<_>| {
+                    let (store, direct_enqueue) = (store.clone(), direct_enqueue.clone());
+                    let (publisher, signals) = (publisher.clone(), signals.clone());
+                    let flush =
+                        flush_commands(store, rules, direct_enqueue, publisher, signals, commands.into());
+                    async { Ok(flush.await) }
+                };
+                undeliver(undelivered, rules.lease, write).await;
+            });
+        }
+        results
     }
-    match permit {
-        Some(permit) => permit.push(new()),
-        None => direct_enqueue.wake.due(),
-    }
-    if let Some(began) = began {
-        spans::record_insert(began, new());
-    }
-    let events: Vec<_> = new().map(|order| Arc::new(order.event())).collect();
-    metrics::counter!("orders_created_total").increment(events.len() as u64);
-    metrics::counter!("orders_batches_total", "kind" => "create").increment(1);
-    metrics::counter!("orders_batch_entries_total", "kind" => "create").increment(creations.len() as u64);
-    signals.record(events.iter().map(|event| (&**event, None)));
-    publisher.publish(events);
-    results
 }
 
 /// Maximum time of inserting creates individually. Each locked key takes a second.

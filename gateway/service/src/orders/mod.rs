@@ -13,12 +13,17 @@ mod counts;
 mod create;
 mod create_batch;
 mod dead_letters;
+mod direct_start;
 mod export;
 mod list;
+mod metadata;
+mod notes;
 mod open_orders;
 mod page_cursor;
 mod queue;
 mod read;
+mod replace;
+mod undeliver;
 mod use_cases;
 
 pub use actor::Actor;

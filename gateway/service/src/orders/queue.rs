@@ -24,7 +24,7 @@ impl Orders {
         principal.require(Scope::Admin)?;
         let requester = actor.requester(principal);
         let pause = self.store.pause(until, actor.named(principal), &requester).await?;
-        self.direct_enqueue.capacity.close();
+        self.direct_enqueue.lanes.close();
         let until = pause.until.map_or("resumed".to_owned(), |until| until.to_string());
         tracing::info!(until, by = pause.by, "queue paused");
         metrics::gauge!("orders_queue_paused").set(1.0);

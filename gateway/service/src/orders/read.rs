@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::{LeaseToken, Order, OrderEvent, OrderId, Principal, Scope};
-use gateway_store::{FoundOrders, Timelines};
+use domain::query::Filter;
+use domain::{LeaseToken, Order, OrderEvent, OrderId, OrderMap, Principal, Scope, TenantId};
+use gateway_store::{FoundOrders, Outputs, Timelines};
 
 use super::use_cases::Orders;
 use crate::error::Error;
@@ -23,6 +24,30 @@ impl Orders {
         }
     }
 
+    /// Reads the newest order of the caller's tenant with an external reference; `None` without one.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn by_reference(&self, principal: &Principal, reference: &str) -> Result<Option<Order>, Error> {
+        principal.require(Scope::OrdersRead)?;
+        let unique = self.store.unique_reference_holders(&principal.tenant, &[reference]).await?;
+        if let Some(id) = unique.get(reference) {
+            match self.get(principal, *id).await {
+                // The reference was recorded, and the order removed since.
+                Err(Error::NotFound(_)) => {}
+                order => return order.map(Some),
+            }
+        }
+        let filter = Filter { external_reference: Some(reference.to_owned()), ..Filter::default() };
+        let newest = self.store.list_ids(principal, &filter, None, 1).await?;
+        let Some(id) = newest.first() else { return Ok(None) };
+        match self.get(principal, *id).await {
+            // It was removed between the two reads, or its reference erased.
+            Err(Error::NotFound(_)) => Ok(None),
+            order => order.map(Some),
+        }
+    }
+
     /// Reads an order and the lease token of its latest attempt.
     ///
     /// It is for workers that do not keep the token.
@@ -36,6 +61,36 @@ impl Orders {
     ) -> Result<(Order, Option<LeaseToken>), Error> {
         principal.require(Scope::Work)?;
         Ok(self.store.order_with_lease(principal, id).await?.ok_or(Error::NotFound(id))??)
+    }
+
+    /// Reads the tenants and the attempts of orders, for workers that resume them.
+    ///
+    /// # Errors
+    /// As [`Self::with_lease`], without [`Error::NotFound`] and [`Error::Unreadable`].
+    pub async fn attempts(
+        &self,
+        principal: &Principal,
+        ids: &[OrderId],
+    ) -> Result<Vec<(OrderId, TenantId, u32)>, Error> {
+        principal.require(Scope::Work)?;
+        let orders = self.store.find(principal, ids).await?.orders;
+        Ok(orders.into_iter().map(|order| (order.id, order.tenant_id, order.attempt)).collect())
+    }
+
+    /// Reads what the worker of an order has produced. An order that was never started has no outputs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn outputs(&self, order: &Order) -> Result<Outputs, Error> {
+        if order.attempt == 0 {
+            return Ok(Outputs::default());
+        }
+        Ok(self.store.outputs(&[order.id]).await?.remove(&order.id).unwrap_or_default())
+    }
+
+    /// As [`Self::outputs`], for the loader.
+    pub(crate) async fn outputs_of_many(&self, ids: &[OrderId]) -> Result<OrderMap<Outputs>, Error> {
+        Ok(self.store.outputs(ids).await?)
     }
 
     /// Reads the existing ones of these orders, for the loader, which checks the scope of each caller.

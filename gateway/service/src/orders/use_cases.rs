@@ -6,7 +6,9 @@ use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{answers, command_batch, counts, create_batch, open_orders};
+use super::create_batch::CreateBatch;
+use super::{answers, command_batch, counts, open_orders};
+use crate::claims::Claims;
 use crate::config::Config;
 use crate::direct_enqueue::DirectEnqueue;
 use crate::error::Error;
@@ -30,20 +32,23 @@ pub struct Orders {
     pub(super) open_orders: Arc<open_orders::OpenOrders>,
     pub(super) exports: Arc<Semaphore>,
     pub(super) health: HealthMonitor,
+    pub(super) publisher: Publisher,
+    pub(super) signals: Signals,
     pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
     pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
 }
 
 impl Orders {
     pub(crate) fn start(
-        store: &Store,
         keys: InstallationKeys,
         config: &Arc<Config>,
+        claims: &Claims,
         direct_enqueue: &DirectEnqueue,
         publisher: &Publisher,
         signals: &Signals,
         tasks: &TaskTracker,
     ) -> Self {
+        let store = &direct_enqueue.store;
         let limits = GroupCommitLimits {
             size: config.batch_size,
             backlog: config.batch_backlog,
@@ -57,18 +62,18 @@ impl Orders {
             }
         };
         let creations = {
-            let (store, direct_enqueue, publisher, signals) =
-                (store.clone(), direct_enqueue.clone(), publisher.clone(), signals.clone());
+            let batch = CreateBatch {
+                store: store.clone(),
+                rules: config.rules,
+                claims: claims.clone(),
+                direct_enqueue: direct_enqueue.clone(),
+                publisher: publisher.clone(),
+                signals: signals.clone(),
+                tasks: tasks.clone(),
+            };
             let rows = |creation: &CreateRequest| creation.orders.len();
             GroupCommit::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
-                create_batch::flush_creates(
-                    store.clone(),
-                    direct_enqueue.clone(),
-                    publisher.clone(),
-                    signals.clone(),
-                    creations,
-                    attempt,
-                )
+                batch.clone().flush(creations, attempt)
             })
         };
         let transitions = {
@@ -102,6 +107,8 @@ impl Orders {
             open_orders: Arc::default(),
             exports: Arc::new(Semaphore::new(MAX_EXPORTS)),
             health: direct_enqueue.health.clone(),
+            publisher: publisher.clone(),
+            signals: signals.clone(),
             creations,
             transitions,
         }

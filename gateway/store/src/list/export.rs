@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::reader::{Reader, SEARCHED_FIRST, by_ids, next_size};
 use crate::connection::Connection;
+use crate::replica::Freshness;
 use crate::scan::{Listed, Scan, ScanStart, Scanned};
 use crate::search::ReadPath;
 use crate::search_pool::SearchPass;
@@ -26,7 +27,7 @@ pub struct ExportPage {
 impl Store {
     /// Reads the next orders of the caller's tenant that match, newest first: at most `limit`, of about `bytes` bytes.
     ///
-    /// While other searches run, it waits up to the deadline of the store.
+    /// While other searches run, it waits up to the deadline of the store. A replica may be read.
     ///
     /// # Errors
     /// [`Error::TooManySearches`] when the wait was too short, and the errors of a read.
@@ -50,8 +51,10 @@ impl Store {
             way => way?,
         };
         let reader = Reader { among, ..self.reader(tenant, &scan) };
-        self.searching(way, reader, move |reader, connection| Box::pin(reader.export(bytes, connection)))
-            .await
+        self.searching(way, Freshness::MayBeOlder, reader, move |reader, connection| {
+            Box::pin(reader.export(bytes, connection))
+        })
+        .await
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::reader::{Reader, SEARCHED_FIRST, next_size};
 use crate::columns::{Column, OrderRow};
 use crate::connection::Connection;
+use crate::replica::Freshness;
 use crate::scan::{Scan, ScanStart};
 use crate::search::{ReadPath, ResidualFilter};
 use crate::search_pool::SearchPass;
@@ -53,7 +54,8 @@ pub struct DeadLetterGroups {
 }
 
 impl Store {
-    /// Groups the failed orders of the caller's tenant that match. The statuses of the filter are ignored.
+    /// Groups the failed orders of the caller's tenant that match. The statuses of the filter are ignored. A replica may
+    /// be read.
     ///
     /// # Errors
     /// [`Error::TooManySearches`], and the errors of a read.
@@ -69,7 +71,7 @@ impl Store {
         let among = self.few_matches(&principal.tenant, &scan.filter).await?;
         let reader = Reader { rest: Some(rest), among, ..self.reader(&principal.tenant, &scan) };
         let permit = self.inner.lane.enter(&mut SearchPass::default())?;
-        self.searching(ReadPath::Search(permit), reader, |reader, connection| {
+        self.searching(ReadPath::Search(permit), Freshness::MayBeOlder, reader, |reader, connection| {
             Box::pin(reader.groups(connection))
         })
         .await

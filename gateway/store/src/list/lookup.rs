@@ -1,4 +1,4 @@
-//! Finds the few orders that a prefix or the text of a search can match, in the indexes of customers and references.
+//! Finds the few orders that a prefix or the text of a search can match, in the indexes of customers, references and ids.
 //!
 //! Most strings that a person enters match few orders. Their ids are then the condition of the list, and nothing else is read.
 //! A string that matches more orders is common, so a search along the list finds its first page early.
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use domain::query::Filter;
-use domain::{OrderId, Prefix, SearchText, Status, StringRange, TenantId};
+use domain::{OrderCode, OrderId, Prefix, SearchText, Status, StringRange, TenantId};
 
 use crate::rows::{self, Segment};
 use crate::search::FEW;
@@ -45,6 +45,7 @@ impl Store {
         }
         let Some(text) = &filter.search else { return Ok(None) };
         let mut found = BTreeSet::new();
+        self.look_up_code(tenant, text, &mut found).await?;
         let few = self.look_up_ids(tenant, text, &mut found).await?
             && self.look_up(tenant, text.prefix(), REFERENCE, &mut found).await?
             && self.look_up(tenant, text.prefix(), CUSTOMER, &mut found).await?;
@@ -101,6 +102,30 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Adds the orders that have the text as their code.
+    async fn look_up_code(
+        &self,
+        tenant: &TenantId,
+        text: &SearchText,
+        found: &mut BTreeSet<OrderId>,
+    ) -> Result<(), Error> {
+        let Some(code) = text.code() else { return Ok(()) };
+        let sql = Statement::new("SELECT MIN(id) FROM orders");
+        let oldest = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+        let Some(oldest) = oldest.first().and_then(|row| rows::id(row, 0).ok()) else { return Ok(()) };
+        for ids in code.ranges(oldest.time(), self.now()) {
+            for segment in Segment::of(&Status::ALL) {
+                let sql = ids_with_code(self.dialect(), tenant, segment, code, &ids);
+                let rows = self.read(move |connection| Box::pin(sql.fetch(connection))).await?;
+                let ids = rows.iter().filter_map(|row| rows::id(row, 0).ok());
+                found.extend(ids.filter(|id| OrderCode::of(*id) == code));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Selects the ids and the strings of a range of an index.
 fn entries(
     dialect: Dialect,
@@ -134,11 +159,35 @@ fn ids_of(
     sql
 }
 
+/// Selects those of a range of ids in one segment that end like the ids with a code.
+fn ids_with_code(
+    dialect: Dialect,
+    tenant: &TenantId,
+    segment: Segment,
+    code: OrderCode,
+    ids: &RangeInclusive<OrderId>,
+) -> Statement<'static> {
+    let mut sql = Statement::new("SELECT id FROM orders");
+    sql.push(dialect.by_stage()).push(" WHERE ");
+    segment.condition(&mut sql, Some(tenant));
+    sql.push(" AND id >= ?").bind(*ids.start()).push(" AND id <= ?").bind(*ids.end());
+    sql.push(" AND SUBSTR(id, 14) = ? LIMIT ?").bind(code.last_bytes().to_vec()).bind(i64::from(FEW));
+    sql
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Options;
     use crate::tests::sqlite;
+
+    #[test]
+    fn the_limits_are_documented() {
+        limits_page::row(
+            "periods of 99 days in which a code is looked up",
+            &domain::MAX_CODE_PERIODS.to_string(),
+        );
+    }
 
     /// The plans of SQLite do not depend on the content of the tables.
     #[tokio::test]
@@ -149,6 +198,7 @@ mod tests {
         let (ascii, other) = (Prefix::parse("ann", 9).unwrap(), Prefix::parse("\u{307}", 9).unwrap());
         let range = |prefix: &Prefix| prefix.ranges().remove(0);
         let text = SearchText::parse("01890a5d", 9).unwrap();
+        let code = OrderCode::of(*text.ids().unwrap().start());
         let stage = Segment::of(&[Status::Failed])[0];
         let of = |index, prefix| entries(Dialect::Sqlite, &tenant, index, range(prefix), 9);
         let customers = "COVERING INDEX orders_by_customer (tenant_id=? AND customer>?";
@@ -159,6 +209,7 @@ mod tests {
             (of(CUSTOMER, &other), customers),
             (of(REFERENCE, &ascii), references),
             (ids_of(Dialect::Sqlite, &tenant, stage, text.ids().unwrap()), stages),
+            (ids_with_code(Dialect::Sqlite, &tenant, stage, code, text.ids().unwrap()), stages),
         ] {
             let sql = sql.explained();
             let rows = store.read(move |connection| Box::pin(sql.fetch(connection))).await.unwrap();

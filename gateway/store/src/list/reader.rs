@@ -30,6 +30,7 @@ const READ_AT_ONCE: u32 = 128;
 static POSITION: Selection = Selection::new(&[Column::Id, Column::Total]);
 
 /// Reads one part of a list.
+#[derive(Clone)]
 pub(super) struct Reader {
     pub(super) dialect: Dialect,
     /// The owner of the orders.

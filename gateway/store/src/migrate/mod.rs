@@ -227,7 +227,7 @@ impl Store {
 
 const NO_SUCH_TABLE: u16 = 1146;
 /// The statements of gateways for each table. None of them finds a row.
-const WRITES: [&str; 9] = [
+const WRITES: [&str; 13] = [
     "SELECT id FROM installation WHERE single = 0",
     "INSERT INTO orders SELECT * FROM orders WHERE 1 = 0",
     "UPDATE orders SET version = version WHERE 1 = 0",
@@ -236,5 +236,9 @@ const WRITES: [&str; 9] = [
     "DELETE FROM order_events WHERE 1 = 0",
     "INSERT INTO idempotency_keys SELECT * FROM idempotency_keys WHERE 1 = 0",
     "DELETE FROM idempotency_keys WHERE 1 = 0",
+    "INSERT INTO order_references SELECT * FROM order_references WHERE 1 = 0",
+    "DELETE FROM order_references WHERE 1 = 0",
+    "INSERT INTO order_notes SELECT * FROM order_notes WHERE 1 = 0",
+    "DELETE FROM order_notes WHERE 1 = 0",
     "UPDATE queues SET paused_at = paused_at WHERE 1 = 0",
 ];

@@ -100,6 +100,10 @@ pub(super) async fn skipped_rows(
 pub(super) fn wants_order(command: &Command) -> bool {
     match command {
         Command::Start { .. } | Command::Cancel { .. } | Command::Redrive { .. } => true,
-        Command::Heartbeat { .. } | Command::Finish { .. } | Command::Expire => false,
+        Command::Heartbeat { .. }
+        | Command::Checkpoint { .. }
+        | Command::Finish { .. }
+        | Command::Expire
+        | Command::Undeliver { .. } => false,
     }
 }

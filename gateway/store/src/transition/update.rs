@@ -9,7 +9,7 @@ use domain::{LeaseToken, OrderEvent, OrderId, Status, Timestamp, WorkerName};
 use crate::connection::Connection;
 use crate::rows::{self, DispatchState, LockedRow};
 use crate::statement::{MAX_ROWS_PER_STATEMENT, Statement, padded_chunks};
-use crate::{Error, timeline};
+use crate::{Error, pause, timeline};
 
 /// The changes of one pass. Orders that change in the same way are written together.
 #[derive(Default)]
@@ -19,7 +19,12 @@ pub(super) struct Changes {
     postponed: HashMap<(u32, Timestamp), Vec<OrderId>>,
     /// Renewed leases, by their new end.
     renewed: HashMap<Timestamp, Vec<(OrderId, i64)>>,
+    /// The time at which the queue must not be paused, if that was not read.
+    unless_paused: Option<Timestamp>,
 }
+
+/// The latest version whose change moves no event out of the row.
+const MOVED_AFTER: u32 = 2;
 
 /// What an UPDATE requires of its rows besides the status and the version of the decision.
 ///
@@ -44,7 +49,11 @@ impl Condition {
                 let latest = (now + CLOCK_TOLERANCE).max(state.not_before);
                 Self::Startable(state.process_after.map_or(latest, |at| at.max(latest)))
             }
-            Command::Heartbeat { .. } | Command::Finish { .. } | Command::Cancel { .. } => Self::Lease(lease),
+            Command::Heartbeat { .. }
+            | Command::Checkpoint { .. }
+            | Command::Finish { .. }
+            | Command::Undeliver { .. }
+            | Command::Cancel { .. } => Self::Lease(lease),
             Command::Expire => Self::Expired(lease, now),
             Command::Redrive { .. } => Self::None,
         }
@@ -90,6 +99,10 @@ struct Update {
 }
 
 impl Changes {
+    pub(super) fn new(unless_paused: Option<Timestamp>) -> Self {
+        Self { unless_paused, ..Self::default() }
+    }
+
     /// Adds a later due time of a pending order, without an event.
     pub(super) fn postpone(&mut self, locked: &mut LockedRow, until: Timestamp) {
         self.postponed.entry((locked.state.version, until)).or_default().push(locked.id);
@@ -168,10 +181,27 @@ impl Changes {
         event
     }
 
+    /// As [`Self::write`]. The change of one order is sent with its event and COMMIT; nothing else may be written before.
+    pub(super) async fn write_last(self, connection: &mut Connection, table: &str) -> Result<(), Error> {
+        let mut groups = self.groups.iter();
+        match (groups.next(), groups.next()) {
+            (Some((update, ids)), None)
+                if ids.len() == 1
+                    && update.version <= MOVED_AFTER
+                    && self.postponed.is_empty()
+                    && self.renewed.is_empty() =>
+            {
+                update.statement(ids, table, self.unless_paused).change_last_row(connection).await
+            }
+            _ => self.write(connection, table).await,
+        }
+    }
+
     pub(super) async fn write(self, connection: &mut Connection, table: &str) -> Result<(), Error> {
         for (update, ids) in &self.groups {
             for piece in ids.chunks(MAX_ROWS_PER_STATEMENT) {
-                for sql in [update.move_event(piece, table), Some(update.statement(piece, table))] {
+                let change = update.statement(piece, table, self.unless_paused);
+                for sql in [update.move_event(piece, table), Some(change)] {
                     let Some(sql) = sql else { continue };
                     all_changed(sql.execute(connection).await?, piece.len())?;
                 }
@@ -219,7 +249,7 @@ impl Update {
     ///
     /// A sequence that exists in `order_events` is an error, so no change can be recorded twice.
     fn move_event(&self, ids: &[OrderId], table: &str) -> Option<Statement<'static>> {
-        if self.version <= 2 {
+        if self.version <= MOVED_AFTER {
             return None;
         }
         let mut sql = timeline::moved_events();
@@ -230,7 +260,7 @@ impl Update {
         Some(sql)
     }
 
-    fn statement(&self, ids: &[OrderId], table: &str) -> Statement<'_> {
+    fn statement(&self, ids: &[OrderId], table: &str, unless_paused: Option<Timestamp>) -> Statement<'_> {
         let stage = DispatchState::after(self.status, self.due_at);
         let mut sql = Statement::new("UPDATE ");
         // MySQL assigns from left to right, so the previous values are copied first.
@@ -267,6 +297,9 @@ impl Update {
         .bind(self.from.as_str())
         .bind(i64::from(self.version));
         self.condition.push(&mut sql);
+        if let Some(now) = unless_paused {
+            pause::push_unless_paused(&mut sql, now);
+        }
         sql.push(" AND id").push_in_padded(ids.iter().copied());
         sql
     }

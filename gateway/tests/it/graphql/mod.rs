@@ -130,8 +130,12 @@ impl Socket {
 
     /// The next message, or the code of the close frame.
     async fn next(&mut self) -> Result<Value, u16> {
+        self.next_within(PATIENCE).await
+    }
+
+    async fn next_within(&mut self, patience: Duration) -> Result<Value, u16> {
         // Pings do not count as messages.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let frame = tokio::time::timeout_at(deadline, self.0.next()).await.expect("something is sent");
             match frame {
@@ -145,6 +149,11 @@ impl Socket {
 
     pub(crate) async fn hear(&mut self) -> Value {
         self.next().await.unwrap()
+    }
+
+    /// As [`Self::hear`], for what takes up to this time.
+    pub(crate) async fn hear_within(&mut self, patience: Duration) -> Value {
+        self.next_within(patience).await.unwrap()
     }
 
     /// The code of the close frame; messages before it are skipped.

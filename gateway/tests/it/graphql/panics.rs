@@ -17,6 +17,10 @@ struct Faulty(AtomicBool);
 
 #[async_trait]
 impl Queue for Faulty {
+    fn of_kind(&self, _: &domain::Kind) -> std::sync::Arc<dyn Queue> {
+        unreachable!("this queue has one kind")
+    }
+
     async fn push(&self, _: &[Job], _: QueueEnd) -> Result<u64, broker::Error> {
         Ok(0)
     }

@@ -35,7 +35,7 @@ pub(crate) use storage::{
 pub(crate) use tls::{CaArgs, GatewayTlsArgs, GrpcTlsArgs, HttpTlsArgs};
 pub(crate) use token::{TOKEN_VARIABLE, TokenArgs, read_token_file};
 pub(crate) use webhooks::WebhookArgs;
-pub(crate) use work::WorkArgs;
+pub(crate) use work::{JobArgs, JobSource, WorkArgs};
 
 /// The settings of a gateway, without its process.
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::error::Error;
 use crate::secret_files::SecretFiles;
-use crate::values::{self, BusSecrets, DatabaseUrl, InFile, ServerUrl};
+use crate::values::{self, BusSecrets, DatabaseUrl, InFile, RedisUrl};
 
 /// The default folder of the SQLite file.
 pub(crate) const DEFAULT_DATA_DIR: &str = "./data";
@@ -21,7 +21,8 @@ const SQLITE_FILE: &str = "orders.db";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct DatabaseArgs {
-    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer) or sqlite:path/of/file.db
+    /// mysql://user:password@host:3306/database (MySQL 8, MariaDB 10.11 or newer; several hosts with commas, of which
+    /// the primary is used) or sqlite:path/of/file.db
     /// [default: the SQLite file orders.db in the data folder]
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) database_url: Option<DatabaseUrl>,
@@ -122,30 +123,73 @@ pub(crate) struct StoreArgs {
         default_value = "8"
     )]
     pub(crate) database_pool_size: u32,
+    /// mysql://user:password@host:3306/database of a replica, for searches, counts, groups of dead letters and exports,
+    /// which may then be older than a response; several hosts with commas. While it is unreachable, the primary is read
+    /// [default: none]
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_READ_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = values::replica_url
+    )]
+    pub(crate) database_read_url: Option<DatabaseUrl>,
+    /// File with the URL of the replica, in place of --database-read-url. Read again on change and on SIGHUP
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_READ_URL_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = values::in_file(values::replica_url),
+        conflicts_with = "database_read_url"
+    )]
+    pub(crate) database_read_url_file: Option<InFile<DatabaseUrl>>,
     /// Whether events are written to the event log, which GET /events reads; all gateways of one database need the same
     /// value
     #[arg(long, env = "ORDERS_EVENTS", hide_env_values = true, value_name = "SWITCH", default_value = "on")]
     pub(crate) events: Switch,
 }
 
+impl StoreArgs {
+    /// Lets the store read from the replica, if there is one, and adds the file with its URL to `files`.
+    pub(crate) async fn use_replica(&self, store: &Store, files: &mut SecretFiles) -> Result<(), Error> {
+        let file = self.database_read_url_file.as_ref();
+        let Some(url) = self.database_read_url.as_ref().or(file.map(|file| &file.value)) else {
+            return Ok(());
+        };
+        store.use_replica(&url.expose_secret()).await.map_err(|error| {
+            Error::usage(format!("--database-read-url (ORDERS_DATABASE_READ_URL) cannot be used: {error}"))
+                .hint("only a database of MySQL or MariaDB has a replica: remove the setting, or correct it")
+        })?;
+        if let Some(file) = file {
+            let store = store.clone();
+            files.add("--database-read-url-file (ORDERS_DATABASE_READ_URL_FILE)", file.clone(), move |url| {
+                Handle::current().block_on(store.use_replica(&url.expose_secret()))
+            });
+        }
+        Ok(())
+    }
+}
+
 /// Redis.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct RedisArgs {
-    /// redis://host:6379 or rediss://… (Redis 7 or newer, Valkey). Transports the queue and the events between
-    /// processes; required unless one process runs everything [default: in memory]
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = ServerUrl::redis)]
-    pub(crate) redis_url: Option<ServerUrl>,
+    /// redis://host:6379, rediss://… for TLS, redis+sentinel://host,host/primary-name or redis+cluster://host,host (Redis 7
+    /// or newer, Valkey). Transports the queue and the events between processes; required unless one process runs
+    /// everything [default: in memory]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", value_parser = RedisUrl::parse)]
+    pub(crate) redis_url: Option<RedisUrl>,
     /// File with the URL of Redis, in place of --redis-url. Read again on change and on SIGHUP
     #[arg(
         long,
         env = "ORDERS_REDIS_URL_FILE",
         hide_env_values = true,
         value_name = "FILE",
-        value_parser = values::in_file(ServerUrl::redis),
+        value_parser = values::in_file(RedisUrl::parse),
         conflicts_with = "redis_url"
     )]
-    pub(crate) redis_url_file: Option<InFile<ServerUrl>>,
+    pub(crate) redis_url_file: Option<InFile<RedisUrl>>,
     /// Prefix of every key in Redis; the queue is the list PREFIX:queue
     #[arg(
         long,
@@ -170,7 +214,7 @@ pub(crate) struct RedisArgs {
 
 impl RedisArgs {
     /// Returns the URL; `None` without one.
-    pub(crate) fn url(&self) -> Option<&ServerUrl> {
+    pub(crate) fn url(&self) -> Option<&RedisUrl> {
         self.redis_url.as_ref().or(self.redis_url_file.as_ref().map(|file| &file.value))
     }
 
@@ -178,7 +222,7 @@ impl RedisArgs {
     pub(crate) fn client(&self) -> Result<Option<Redis>, Error> {
         let Some(url) = self.url() else { return Ok(None) };
         let certificates = self.certificates()?;
-        let redis = Redis::with_certificates(url.expose_secret().as_str(), &self.redis_prefix, certificates)
+        let redis = Redis::with_certificates(url.expose_secret(), &self.redis_prefix, certificates)
             .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
         Ok(Some(redis))
     }
@@ -200,7 +244,7 @@ impl RedisArgs {
         if let Some(file) = &self.redis_url_file {
             let redis = redis.clone();
             files.add("--redis-url-file (ORDERS_REDIS_URL_FILE)", file.clone(), move |url| {
-                Handle::current().block_on(redis.replace_url(url.expose_secret().as_str()))
+                Handle::current().block_on(redis.replace_url(url.expose_secret()))
             });
         }
         Ok(())
@@ -255,14 +299,15 @@ pub(crate) struct BusArgs {
 }
 
 impl BusArgs {
-    /// Logs a warning if other users of the machine have access to the file.
+    /// Logs a warning if other users of the machine have access to the file. Its group may read it: Kubernetes mounts
+    /// secrets for the group of the process.
     pub(crate) fn check_mode(&self) {
         let Some(file) = &self.bus_secret_file else { return };
         let mode = file.path().metadata().map(|metadata| metadata.permissions().mode());
-        if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        if mode.is_ok_and(|mode| mode & 0o037 != 0) {
             tracing::warn!(
                 file = %file.path().display(),
-                "the bus secret file is accessible by other users: chmod 600"
+                "the bus secret file is accessible by other users: chmod 640"
             );
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
-use domain::MAX_WORKER_NAME;
+use domain::{Kinds, MAX_WORKER_NAME};
 use processor::OrderHandler;
 use processor::handlers::{Secret, Simulate, Webhook};
 
@@ -24,9 +24,36 @@ pub(crate) enum Handler {
     Simulate,
     /// Posts the order as JSON to a URL.
     Webhook,
+    /// Only with `orders dev`: no handler, so that other workers process the orders.
+    None,
 }
 
 /// How a processor works.
+/// Where a processor gets its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JobSource {
+    /// The gateways assign them.
+    Gateway,
+    /// It takes them from the queue in Redis. The next version removes this.
+    Queue,
+}
+
+/// Where a processor gets its jobs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Work")]
+pub(crate) struct JobArgs {
+    /// Where the processor gets its jobs: the gateways assign them, or it takes them from the queue in Redis. `queue` needs
+    /// --redis-url, and is removed in the next version
+    #[arg(
+        long,
+        env = "ORDERS_JOB_SOURCE",
+        hide_env_values = true,
+        value_name = "SOURCE",
+        default_value = "gateway"
+    )]
+    pub(crate) job_source: JobSource,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Work")]
 pub(crate) struct WorkArgs {
@@ -40,6 +67,17 @@ pub(crate) struct WorkArgs {
         default_value = "64"
     )]
     pub(crate) concurrency: usize,
+    /// Kinds of orders that gateways assign to this processor, separated by commas: default is the kind of orders without
+    /// one, and * is every kind. A processor with --job-source queue takes orders of the kind default only
+    #[arg(
+        long,
+        env = "ORDERS_KINDS",
+        hide_env_values = true,
+        value_name = "KINDS",
+        value_parser = values::kinds,
+        default_value = "default"
+    )]
+    pub(crate) kinds: Kinds,
     /// Name of this worker in logs and metrics [default: host name and process id]
     #[arg(long, env = "ORDERS_WORKER_ID", hide_env_values = true, value_name = "NAME", value_parser = values::worker_id)]
     pub(crate) worker_id: Option<String>,
@@ -166,20 +204,25 @@ impl WorkArgs {
             host: host_name(),
             gateway_urls,
             concurrency: self.concurrency,
+            kinds: self.kinds.clone(),
             attempt_timeout: self.attempt_timeout,
             shutdown_timeout: process.shutdown_timeout,
             ..processor::Config::default()
         }
     }
 
-    /// Creates the handler, and adds the files with its secrets to `files`.
-    pub(crate) fn order_handler(&self, files: &mut SecretFiles) -> Result<Arc<dyn OrderHandler>, Error> {
+    /// Creates the handler, and adds the files with its secrets to `files`. `None` with --handler none.
+    pub(crate) fn order_handler(
+        &self,
+        files: &mut SecretFiles,
+    ) -> Result<Option<Arc<dyn OrderHandler>>, Error> {
         match self.handler {
-            Handler::Simulate => Ok(Arc::new(self.simulate()?)),
+            Handler::None => Ok(None),
+            Handler::Simulate => Ok(Some(Arc::new(self.simulate()?))),
             Handler::Webhook => {
                 let webhook = Arc::new(self.webhook()?);
                 self.add_files(&webhook, files);
-                Ok(webhook)
+                Ok(Some(webhook))
             }
         }
     }
@@ -240,6 +283,7 @@ impl WorkArgs {
         match (self.handler, self.webhook_url()) {
             (Handler::Webhook, Some(url)) => format!("webhook: posts each order to {url}"),
             (Handler::Webhook, None) => "webhook".to_owned(),
+            (Handler::None, _) => "none: orders wait for other workers".to_owned(),
             (Handler::Simulate, _) => {
                 let min = show_duration(self.simulate_min_delay);
                 let max = show_duration(self.simulate_max_delay);

@@ -56,8 +56,7 @@ async fn cancel_ids(args: &CancelOrdersArgs) -> Result<(), Error> {
 
 async fn cancel_matching(args: &CancelOrdersArgs) -> Result<(), Error> {
     let api = Api::new(&args.api)?;
-    let mut filter: Map<String, Value> =
-        args.filter.set_filters().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let mut filter = args.filter.body();
     if !args.status.is_empty() {
         let words: Vec<&str> = args.status.iter().map(|status| status.as_str()).collect();
         filter.insert("status".to_owned(), json!(words));

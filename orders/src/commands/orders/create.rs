@@ -24,7 +24,7 @@ pub(crate) async fn run(args: CreateOrderArgs) -> Result<(), Error> {
         return import::run(file, &args.import, &api, format).await;
     }
     let mut order = details(&args.details);
-    order.insert("lineItems".to_owned(), line_items(&args)?);
+    order.insert("lineItems".to_owned(), line_items(&args.item, &args.quantity, &args.price)?);
     if args.dry_run {
         return dry_run::check(order, format);
     }
@@ -37,8 +37,7 @@ pub(crate) async fn run(args: CreateOrderArgs) -> Result<(), Error> {
 }
 
 /// Returns the line items: the n-th name, quantity and price belong together.
-fn line_items(args: &CreateOrderArgs) -> Result<Value, Error> {
-    let (items, quantities, prices) = (&args.item, &args.quantity, &args.price);
+pub(super) fn line_items(items: &[String], quantities: &[u32], prices: &[String]) -> Result<Value, Error> {
     if items.len() != prices.len() || !(quantities.is_empty() || quantities.len() == items.len()) {
         return Err(Error::usage(format!(
             "--item is given {} times, --quantity {} times and --price {} times",
@@ -53,13 +52,21 @@ fn line_items(args: &CreateOrderArgs) -> Result<Value, Error> {
     Ok(items.iter().zip(quantities).zip(prices).map(line).collect())
 }
 
-fn details(args: &DetailArgs) -> Map<String, Value> {
+/// Returns the metadata as an object. Of a repeated key, the last value counts.
+fn metadata(entries: &[(String, String)]) -> Value {
+    let entries = entries.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+    Value::Object(entries.collect())
+}
+
+pub(super) fn details(args: &DetailArgs) -> Map<String, Value> {
     let members = [
         ("currency", args.currency.map(|currency| json!(currency.code()))),
         ("customer", args.customer.as_ref().map(|text| json!(text))),
         ("externalReference", args.external_reference.as_ref().map(|text| json!(text))),
         ("priority", args.priority.map(|priority| json!(priority.as_str()))),
         ("processAfter", args.process_after.map(|time| json!(time.at(now()).to_string()))),
+        ("kind", args.kind.as_ref().map(|kind| json!(kind.as_str()))),
+        ("metadata", (!args.metadata.is_empty()).then(|| metadata(&args.metadata))),
         ("maxAttempts", args.max_attempts.map(|most| json!(most))),
     ];
     members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

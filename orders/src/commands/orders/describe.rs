@@ -13,6 +13,7 @@ pub(super) fn describe(order: &Item) -> String {
     let attempts = format!("{}, {failures} of {} failed", order["attempt"], order["maxAttempts"]);
     let lines = [
         ("id", given("id")),
+        ("code", given("code")),
         ("status", Some(status(order))),
         ("cannot be read", given("unreadable")),
         ("reason", given("reason")),
@@ -23,12 +24,19 @@ pub(super) fn describe(order: &Item) -> String {
         ("reference", given("externalReference")),
         ("total", Some(total(order)).filter(|total| !total.is_empty())),
         ("priority", given("priority").filter(|priority| priority != "normal")),
+        ("kind", given("kind").filter(|kind| kind != "default")),
         ("scheduled", given("processAfter")),
+        ("replaces", given("replaces")),
+        ("replaced by", given("replacedBy")),
         ("created", given("createdAt")),
         ("updated", given("updatedAt")),
     ];
     let line = |(name, value): (&str, Option<String>)| Some(format!("{name:<16}{}\n", printable(&value?)));
     let mut shown: String = lines.into_iter().filter_map(line).collect();
+    for (key, value) in order["metadata"].as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        shown.push_str(&format!("{:<16}{}\n", "metadata", printable(&format!("{key}={value}"))));
+    }
     let all = order["lineItems"].as_array().map(Vec::as_slice).unwrap_or_default();
     for item in items(order, MAX_ITEMS) {
         shown.push_str(&format!("{:<16}{}\n", "item", printable(&item)));
@@ -67,13 +75,14 @@ mod tests {
         let lines = [r#"{"item":"Vase","quantity":2,"price":12.50}"#; 7].join(",");
         let order = format!(
             r#"{{"id":"I","status":"pending","waitsFor":"retry","nextAttemptAt":"T","attempt":1,"failures":1,
-                "maxAttempts":5,"customer":null,"total":175.00,"currency":"EUR","priority":"normal","lineItems":[{lines}]}}"#
+                "maxAttempts":5,"customer":null,"total":175.00,"currency":"EUR","priority":"normal","metadata":{{"channel":"web"}},"lineItems":[{lines}]}}"#
         );
         let shown = describe(&Item::parse(&order).unwrap());
         for line in [
             "status          pending, waits for its next attempt at T\n",
             "attempts        1, 1 of 5 failed\n",
             "total           175.00 EUR\n",
+            "metadata        channel=web\n",
             "item            2 × Vase at 12.50\n",
             "                and 2 more\n",
         ] {

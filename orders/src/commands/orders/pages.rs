@@ -11,7 +11,7 @@ const PAGE_SIZE: u32 = 1_000;
 pub(crate) async fn each_page(
     api: &Api,
     path: &str,
-    filter: Vec<(&'static str, String)>,
+    filter: Vec<(String, String)>,
     limit: u32,
     mut show: impl FnMut(&[Item]) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -19,8 +19,8 @@ pub(crate) async fn each_page(
     let mut after = None;
     loop {
         let mut query = filter.clone();
-        query.push(("limit", left.min(PAGE_SIZE).to_string()));
-        query.extend(after.take().map(|after| ("after", after)));
+        query.push(("limit".to_owned(), left.min(PAGE_SIZE).to_string()));
+        query.extend(after.take().map(|after| ("after".to_owned(), after)));
         let (page, next) = api.get_page(path, &query).await?;
         show(&page)?;
         left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));

@@ -13,6 +13,7 @@ pub(super) const WORKERS: Layout = Layout {
     columns: &[
         Column::new("NAME", |worker| text(worker, "name")),
         Column::new("STATE", |worker| text(worker, "state")),
+        Column::new("KINDS", kinds),
         Column::new("IN FLIGHT", |worker| text(worker, "inFlight")),
         Column::new("SLOTS", |worker| text(worker, "slots")),
         Column::new("DONE/MIN", |worker| text(worker, "completedPerMinute")),
@@ -50,6 +51,11 @@ fn encoded(name: &str) -> String {
 /// Returns the workers of a response.
 pub(super) fn workers(response: &Item) -> Vec<Item> {
     response["workers"].as_array().into_iter().flatten().cloned().map(Item::from).collect()
+}
+
+fn kinds(worker: &Item) -> String {
+    let kinds = worker["kinds"].as_array().into_iter().flatten();
+    kinds.filter_map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")
 }
 
 fn describe(worker: &Item) -> String {

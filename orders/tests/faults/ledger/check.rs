@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::OrderId;
+use domain::transition::UNDELIVERED;
 use test_database::Database;
 
 use super::Ledger;
@@ -14,6 +15,8 @@ pub(crate) struct StoredOrder {
     pub(crate) reference: String,
     pub(crate) status: String,
     pub(crate) attempt: i64,
+    /// Attempts whose jobs did not reach a worker, which do not count.
+    pub(crate) undelivered: i64,
     pub(crate) reason: Option<String>,
     pub(crate) events: Vec<(i64, String)>,
 }
@@ -47,10 +50,10 @@ pub(crate) async fn unfinished(url: &str) -> BTreeSet<String> {
 }
 
 /// The events of all orders: the first and the two latest are in the order's row.
-const EVENTS: &str = "SELECT id, 1 AS sequence, 'pending' AS status FROM orders WHERE version > 1 \
-    UNION ALL SELECT order_id, sequence, status FROM order_events \
-    UNION ALL SELECT id, version - 1, previous_status FROM orders WHERE version > 2 \
-    UNION ALL SELECT id, version, status FROM orders \
+const EVENTS: &str = "SELECT id, 1 AS sequence, 'pending' AS status, NULL AS reason FROM orders WHERE version > 1 \
+    UNION ALL SELECT order_id, sequence, status, reason FROM order_events \
+    UNION ALL SELECT id, version - 1, previous_status, previous_reason FROM orders WHERE version > 2 \
+    UNION ALL SELECT id, version, status, reason FROM orders \
     ORDER BY 1, 2";
 
 /// Id, reference, status, attempt and reason of an order.
@@ -59,10 +62,16 @@ type OrderColumns = (Vec<u8>, String, String, i64, Option<String>);
 /// Reads all orders with their events.
 pub(crate) async fn read_orders(url: &str) -> Vec<StoredOrder> {
     let mut connection = connect(url).await;
-    let rows: Vec<(Vec<u8>, i64, String)> = connection.rows(EVENTS).await.expect("the database can be read");
+    let rows: Vec<(Vec<u8>, i64, String, Option<String>)> =
+        connection.rows(EVENTS).await.expect("the database can be read");
     let mut events: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
-    for (bytes, sequence, status) in rows {
-        events.entry(order_id(bytes)).or_default().push((sequence, status));
+    let mut undelivered: BTreeMap<String, i64> = BTreeMap::new();
+    for (bytes, sequence, status, reason) in rows {
+        let id = order_id(bytes);
+        if reason.as_deref() == Some(UNDELIVERED) {
+            *undelivered.entry(id.clone()).or_default() += 1;
+        }
+        events.entry(id).or_default().push((sequence, status));
     }
     let orders = "SELECT id, external_reference, status, attempt, reason FROM orders";
     let rows: Vec<OrderColumns> = connection.rows(orders).await.expect("the database can be read");
@@ -70,7 +79,8 @@ pub(crate) async fn read_orders(url: &str) -> Vec<StoredOrder> {
     let found = rows.into_iter().map(|(bytes, reference, status, attempt, reason)| {
         let id = order_id(bytes);
         let events = events.remove(&id).unwrap_or_default();
-        StoredOrder { id, reference, status, attempt, reason, events }
+        let undelivered = undelivered.remove(&id).unwrap_or_default();
+        StoredOrder { id, reference, status, attempt, undelivered, reason, events }
     });
     found.collect()
 }
@@ -138,7 +148,7 @@ fn undelivered(count: usize, delivered: &[i64]) -> Option<String> {
 }
 
 fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<String> {
-    let StoredOrder { id, reference, status, attempt, reason, events } = order;
+    let StoredOrder { id, reference, status, attempt, undelivered, reason, events } = order;
     let mut wrong = Vec::new();
     if ledger.refused.contains(reference) {
         wrong.push(format!("{reference} was rejected without a change, and exists"));
@@ -152,9 +162,9 @@ fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<Stri
     {
         wrong.push(format!("{reference} {id} is {status} with the events {events:?}"));
     }
-    // Each attempt has started once, and only the latest attempt was reported.
+    // Each attempt has started once, and only the latest attempt was reported. One whose job did not arrive is repeated.
     let begun = events.iter().filter(|(_, status)| status == "processing").count();
-    if i64::try_from(begun) != Ok(*attempt) {
+    if i64::try_from(begun) != Ok(*attempt + *undelivered) {
         wrong.push(format!("{reference} {id} has had {attempt} attempts but the events {events:?}"));
     }
     if let Some(seen) = ledger.watched.get(id).filter(|seen| *seen != events) {
@@ -180,6 +190,7 @@ mod tests {
             reference: reference.to_owned(),
             status: "completed".to_owned(),
             attempt: 1,
+            undelivered: 0,
             reason: None,
             events: events(&["pending", "processing", "completed"]),
         }

@@ -65,6 +65,15 @@ pub(crate) struct Ledger {
     pub(crate) wrong: Vec<String>,
 }
 
+impl Ledger {
+    /// Returns the longest time between two accepted creates.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        let mut times: Vec<Instant> = self.accepted.values().map(|accepted| accepted.at).collect();
+        times.sort_unstable();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+}
+
 /// Running clients and subscribers.
 pub(crate) struct Clients {
     shared: Arc<Shared>,

@@ -103,10 +103,19 @@ fn describe_message(page: &mut String, message: &DescriptorProto, number: i32, c
             "| `{}` | {} | {} | {} |",
             field.name(),
             field.number(),
-            type_of(field),
+            map_of(field, message).unwrap_or_else(|| type_of(field)),
             cell(&described)
         );
     }
+}
+
+/// The type of a map, which the descriptor contains as a repeated message.
+fn map_of(field: &FieldDescriptorProto, message: &DescriptorProto) -> Option<String> {
+    let name = short(field.type_name());
+    let is_map = |entry: &DescriptorProto| entry.options.as_ref().is_some_and(|options| options.map_entry());
+    let entry = message.nested_type.iter().find(|entry| entry.name() == name && is_map(entry))?;
+    let part = |field: &FieldDescriptorProto| type_of(field).replace(['`'], "").replace("optional ", "");
+    Some(format!("`map<{}>`", entry.field.iter().map(part).collect::<Vec<_>>().join(", ")))
 }
 
 fn type_of(field: &FieldDescriptorProto) -> String {

@@ -16,7 +16,7 @@ fn compare(file: &str, page: &str) {
 }
 
 /// Compares a file with what is generated. The path begins at the root of the repository.
-fn compare_file(file: &str, page: &str) {
+pub(crate) fn compare_file(file: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     if std::env::var_os("ORDERS_WRITE_REFERENCE").is_some() {
         std::fs::write(&path, page).expect("the page can be written");

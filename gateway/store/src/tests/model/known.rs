@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::retry::MAX_POSTPONEMENTS;
-use domain::transition::{CLOCK_STEP, Command};
+use domain::transition::{CLOCK_STEP, Command, MAX_UNDELIVERED};
 use domain::{LeaseToken, OrderId, Outcome, Status, Timestamp};
 
 use super::{LEASE, RETRY, TOLERANCE};
@@ -24,6 +24,8 @@ pub(super) struct Known {
     /// The range of times from which it may be started; a random delay is in between when the ends differ.
     pub(super) start: (Timestamp, Timestamp),
     pub(super) scheduled: Option<Timestamp>,
+    /// The same, also after the clock was set back.
+    pub(super) process_after: Option<Timestamp>,
     /// Its last change, by the latest clock that it has seen.
     pub(super) updated: Timestamp,
     /// Not pushed again before.
@@ -67,15 +69,15 @@ impl Known {
                 Status::Processing if self.current == Some(*lease) => Expected::Same,
                 _ => Expected::Refused,
             },
-            Command::Heartbeat { lease } if runs(lease) => Expected::Same,
-            Command::Heartbeat { .. } => Expected::Refused,
+            Command::Heartbeat { lease } | Command::Checkpoint { lease, .. } if runs(lease) => Expected::Same,
+            Command::Heartbeat { .. } | Command::Checkpoint { .. } => Expected::Refused,
             Command::Finish { lease, outcome } => {
                 if !runs(lease) {
                     let same = self.current == Some(*lease) && self.was_reported(outcome);
                     return if same { Expected::Same } else { Expected::Refused };
                 }
                 Expected::Becomes(match outcome {
-                    Outcome::Completed => Status::Completed,
+                    Outcome::Completed | Outcome::CompletedWith(_) => Status::Completed,
                     Outcome::Failed { .. } => Status::Failed,
                     Outcome::Released => Status::Pending,
                     Outcome::Retry { after, .. }
@@ -93,6 +95,11 @@ impl Known {
             },
             Command::Redrive { .. } if self.status == Status::Failed => Expected::Becomes(Status::Pending),
             Command::Redrive { .. } => Expected::Refused,
+            Command::Undeliver { lease } if runs(lease) => {
+                let is_last = self.was_often_undelivered() && self.failures + 1 >= self.max_attempts;
+                Expected::Becomes(if is_last { Status::Failed } else { Status::Pending })
+            }
+            Command::Undeliver { .. } => Expected::Refused,
             Command::Expire => unreachable!("leases are taken back by the sweep"),
         }
     }
@@ -100,7 +107,7 @@ impl Known {
     /// Returns whether the latest attempt may have ended like this.
     fn was_reported(&self, outcome: &Outcome) -> bool {
         match outcome {
-            Outcome::Completed => self.status == Status::Completed,
+            Outcome::Completed | Outcome::CompletedWith(_) => self.status == Status::Completed,
             Outcome::Failed { .. } => self.status == Status::Failed,
             Outcome::Released => self.status == Status::Pending,
             Outcome::Retry { .. } => {
@@ -137,8 +144,19 @@ impl Known {
                     self.failures += 1;
                     self.becomes(*status);
                 }
-                Outcome::Completed => self.becomes(*status),
+                Outcome::Completed | Outcome::CompletedWith(_) => self.becomes(*status),
             },
+            (Command::Undeliver { .. }, Expected::Becomes(_)) if self.was_often_undelivered() => {
+                self.current = None;
+                self.fail(None, now);
+            }
+            (Command::Undeliver { .. }, Expected::Becomes(_)) => {
+                if self.process_after.is_none_or(|at| at <= now.1) {
+                    self.attempt -= 1;
+                }
+                self.current = None;
+                self.waits(now);
+            }
             (Command::Cancel { .. }, Expected::Becomes(status)) => {
                 self.current = None;
                 self.becomes(*status);
@@ -151,6 +169,11 @@ impl Known {
             }
             _ => {}
         }
+    }
+
+    /// Returns whether a further attempt that reaches no worker counts.
+    fn was_often_undelivered(&self) -> bool {
+        (self.timeline.len() as u32 / 2).saturating_sub(self.attempt) >= MAX_UNDELIVERED
     }
 
     /// Returns whether such a retry is a failure, and not a delay that the called service requested.

@@ -41,6 +41,7 @@ pub(super) enum Ask {
     StartAgain { back: usize },
     Heartbeat { back: usize },
     Finish { back: usize, how: How },
+    Undeliver { back: usize },
     Cancel,
     Redrive { in_ms: Option<u64> },
 }
@@ -67,6 +68,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..3_usize).prop_map(|back| Ask::StartAgain { back }),
         2 => (0..3_usize).prop_map(|back| Ask::Heartbeat { back }),
         5 => (0..2_usize, how).prop_map(|(back, how)| Ask::Finish { back, how }),
+        1 => (0..2_usize).prop_map(|back| Ask::Undeliver { back }),
         1 => Just(Ask::Cancel),
         2 => prop::option::of(0..20_000_u64).prop_map(|in_ms| Ask::Redrive { in_ms }),
     ];

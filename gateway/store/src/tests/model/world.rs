@@ -11,7 +11,7 @@ use super::steps::{Ask, Step, outcome};
 use super::{GUARD, LEASE, RETRY};
 use crate::{
     ClaimLimits, CommandOutcome, CreateRequest, DueTenants, ExpiredClaims, Idempotency, InsertOutcome,
-    NewOrder, Options, Store, request_hash,
+    InsertPlan, NewOrder, Options, Store, request_hash,
 };
 
 /// The first order and the hash of each idempotency key.
@@ -171,7 +171,8 @@ impl World {
         let order = NewOrder::new(id, domain::TenantId::default(), content, now);
         let guard = if taken { GUARD } else { Duration::ZERO };
         let creation = CreateRequest { orders: [order].into(), idempotency };
-        let inserted = self.store.insert_claimed([creation].into(), guard).await.unwrap();
+        let plan = InsertPlan::held(guard).into();
+        let inserted = self.store.insert_planned([creation].into(), plan).await.unwrap().outcomes;
         let expected = match key.and_then(|key| self.keys.get(&key)) {
             None => InsertOutcome::Inserted,
             Some((before, same)) if *same == hash => InsertOutcome::Replayed(*before),
@@ -196,6 +197,7 @@ impl World {
             lease_end: now,
             start: (start, start),
             scheduled: at,
+            process_after: at,
             updated: now,
             guarded: if at.is_none() { start + guard } else { start },
             timeline: vec![Status::Pending],
@@ -220,6 +222,7 @@ impl World {
                 Ask::StartAgain { back } => Command::start(token(back)),
                 Ask::Heartbeat { back } => Command::Heartbeat { lease: token(back) },
                 Ask::Finish { back, how } => Command::Finish { lease: token(back), outcome: outcome(how) },
+                Ask::Undeliver { back } => Command::Undeliver { lease: token(back) },
                 Ask::Cancel => Command::Cancel { reason: None, requester: None },
                 Ask::Redrive { in_ms } => {
                     let not_before = in_ms.map(|ms| now + Duration::from_millis(ms));

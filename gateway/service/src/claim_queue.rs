@@ -1,0 +1,251 @@
+//! Takes jobs from the queue for the workers that wait for jobs of this gateway.
+//!
+//! Each kind of orders has its own queue and its own task. The queue is shared with other gateways and with workers that use it
+//! directly. Each takes as many jobs as it has free slots, so the queue divides the orders fairly among them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Job, Queue, QueueEnd};
+use domain::{Backoff, Kind, LeaseToken, OrderId, RetryPolicy};
+use telemetry::LogThrottle;
+use telemetry::panics::restart_on_panic;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::claims::{AssignedJob, Claims, Origin, Slots};
+use crate::error::Error;
+use crate::lanes::Lanes;
+use crate::orders::{Orders, StartOutcome};
+use gateway_store::Store;
+
+/// Maximum wait of one pull for a first job.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+/// Interval of looking for further kinds of orders.
+const KINDS_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of jobs of one pull.
+const MAX_PULL: usize = 1_000;
+/// Maximum number of concurrent transactions that start jobs of the queue.
+const MAX_STARTS: usize = 4;
+/// Delays after a failed pull.
+const RETRY_DELAYS: RetryPolicy =
+    RetryPolicy { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
+/// Pause after jobs that no worker of this gateway may process went back to the queue.
+const RETURNED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The task that takes jobs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ClaimQueue {
+    pub(crate) claims: Claims,
+    pub(crate) lanes: Lanes,
+    pub(crate) orders: Orders,
+    pub(crate) store: Store,
+}
+
+impl ClaimQueue {
+    /// Runs until `stop`. Jobs that are not assigned by then become due again.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let starts = Arc::new(Semaphore::new(MAX_STARTS));
+        let tasks = TaskTracker::new();
+        let mut pulling = BTreeSet::new();
+        while !stop.is_cancelled() {
+            let credited = self.claims.credited();
+            metrics::gauge!("orders_worker_credits").set(self.claims.unused() as f64);
+            // Kinds that only workers name are not known: their number has no limit.
+            for (kind, lane) in self.lanes.all() {
+                if self.claims.credits(&kind) > 0 && pulling.insert(kind.clone()) {
+                    let (this, starts, stop) = (self.clone(), starts.clone(), stop.clone());
+                    let name = kind.clone();
+                    let pull = restart_on_panic("claim_queue", move || {
+                        this.clone().pull(name.clone(), lane.queue.clone(), starts.clone(), stop.clone())
+                    });
+                    tasks.spawn(pull);
+                }
+            }
+            tokio::select! {
+                () = credited => {}
+                // The first order of a kind may have arrived.
+                () = tokio::time::sleep(KINDS_INTERVAL) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// Takes the jobs of one kind, from the first worker for it until `stop`.
+    async fn pull(self, kind: Kind, queue: Arc<dyn Queue>, starts: Arc<Semaphore>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let mut backoff = Backoff::new(RETRY_DELAYS);
+        let log = LogThrottle::default();
+        loop {
+            let credited = self.claims.credited();
+            let credits = self.claims.credits(&kind);
+            if credits == 0 {
+                tokio::select! {
+                    () = credited => continue,
+                    () = stop.cancelled() => break,
+                }
+            }
+            let pulled = tokio::select! {
+                pulled = queue.pull(credits.min(MAX_PULL), PULL_WAIT) => pulled,
+                () = stop.cancelled() => break,
+            };
+            match pulled {
+                Ok(jobs) => {
+                    backoff.reset();
+                    self.assign(&kind, &queue, jobs, &starts, &tasks, &stop).await;
+                }
+                Err(error) => {
+                    if log.allow().is_some() {
+                        tracing::warn!(%error, "queue unreachable, retrying");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_delay()) => {}
+                        () = stop.cancelled() => break,
+                    }
+                }
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// Assigns the jobs to workers. Waits for credits if new orders have used up those of the pull.
+    async fn assign(
+        &self,
+        kind: &Kind,
+        queue: &Arc<dyn Queue>,
+        mut jobs: Vec<Job>,
+        starts: &Arc<Semaphore>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        while !jobs.is_empty() {
+            let credited = self.claims.credited();
+            let reserved = self.claims.reserve(None, kind, jobs.len());
+            if reserved.is_empty() {
+                tokio::select! {
+                    () = credited => continue,
+                    () = stop.cancelled() => {
+                        let ids = jobs.iter().map(|job| job.order_id).collect();
+                        if let Err(error) = self.store.release_unstarted(ids).await {
+                            tracing::debug!(%error, "failed to release jobs, they wait for the visibility timeout");
+                        }
+                        return;
+                    }
+                }
+            }
+            for slots in reserved {
+                let rest = jobs.split_off(slots.len().min(jobs.len()));
+                let part = std::mem::replace(&mut jobs, rest);
+                let Ok(permit) = starts.clone().acquire_owned().await else { return };
+                let (this, queue, stop) = (self.clone(), queue.clone(), stop.clone());
+                tasks.spawn(async move {
+                    this.start(slots, &*queue, part, &stop).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    async fn start(&self, slots: Slots, queue: &dyn Queue, jobs: Vec<Job>, stop: &CancellationToken) {
+        let jobs = if slots.principal.all_tenants { jobs } else { self.visible(&slots, queue, jobs).await };
+        if jobs.is_empty() {
+            return;
+        }
+        let leases = jobs.iter().map(|job| (job.order_id, slots.lease)).collect();
+        let (mut started, undecided) = self.start_decided(&slots, leases, stop).await;
+        let without_checkpoint = self.add_checkpoints(&mut started).await;
+        let mut undelivered = slots.send(started, Origin::Queue).err().unwrap_or_default();
+        undelivered.extend(without_checkpoint);
+        undelivered.extend(undecided);
+        self.orders.undeliver(undelivered).await;
+    }
+
+    /// Starts attempts, and repeats starts that the database does not decide: they may have been written. Returns the
+    /// started ones, and the undecided ones if the worker has left or the gateway stops.
+    async fn start_decided(
+        &self,
+        slots: &Slots,
+        mut leases: Vec<(OrderId, LeaseToken)>,
+        stop: &CancellationToken,
+    ) -> (Vec<AssignedJob>, Vec<(OrderId, LeaseToken)>) {
+        let mut jobs = Vec::with_capacity(leases.len());
+        let mut backoff = Backoff::new(RETRY_DELAYS);
+        loop {
+            let started = match self.orders.start_assigned(slots.worker.as_ref(), &leases).await {
+                Ok(started) => started,
+                Err(Error::Unavailable { .. }) => {
+                    leases.iter().map(|_| Err(Error::database_unavailable())).collect()
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to start jobs, they wait for the visibility timeout");
+                    return (jobs, leases);
+                }
+            };
+            let mut undecided = Vec::new();
+            for ((id, lease), started) in leases.into_iter().zip(started) {
+                match started {
+                    Ok(StartOutcome::Order { order, trace }) => {
+                        jobs.push(AssignedJob { order, lease, trace, checkpoint: None });
+                    }
+                    Err(Error::Unavailable { .. }) => undecided.push((id, lease)),
+                    // Another worker has the order, or it cannot be processed now.
+                    Ok(StartOutcome::TooLarge(_)) | Err(_) => {}
+                }
+            }
+            // Started ones do not wait for the others.
+            if undecided.is_empty() || !jobs.is_empty() || slots.is_closed() || stop.is_cancelled() {
+                return (jobs, undecided);
+            }
+            leases = undecided;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Adds the checkpoints of earlier attempts. Removes jobs whose checkpoints cannot be read, and returns their leases.
+    async fn add_checkpoints(&self, jobs: &mut Vec<AssignedJob>) -> Vec<(OrderId, LeaseToken)> {
+        let is_repeated = |job: &&mut AssignedJob| job.order.attempt > 1;
+        let ids: Vec<OrderId> = jobs.iter_mut().filter(is_repeated).map(|job| job.order.id).collect();
+        match self.store.outputs(&ids).await {
+            Ok(mut outputs) => {
+                for job in jobs.iter_mut().filter(is_repeated) {
+                    job.checkpoint = outputs.remove(&job.order.id).and_then(|outputs| outputs.checkpoint);
+                }
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::debug!(%error, "failed to read checkpoints, the jobs return to the queue");
+                let unread = jobs.extract_if(.., |job| job.order.attempt > 1);
+                unread.map(|job| (job.order.id, job.lease)).collect()
+            }
+        }
+    }
+
+    /// Returns the jobs that the worker may process, and returns the others to the queue.
+    async fn visible(&self, slots: &Slots, queue: &dyn Queue, jobs: Vec<Job>) -> Vec<Job> {
+        let ids: Vec<OrderId> = jobs.iter().map(|job| job.order_id).collect();
+        let visible = match self.store.visible(&slots.principal, &ids).await {
+            Ok(visible) => visible,
+            Err(error) => {
+                tracing::debug!(%error, "failed to read the tenants of jobs");
+                Default::default()
+            }
+        };
+        let (jobs, others): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| visible.contains(&job.order_id));
+        if !others.is_empty() {
+            if let Err(error) = queue.push(&others, QueueEnd::Back).await {
+                tracing::debug!(%error, "failed to return jobs, they wait for the visibility timeout");
+            }
+            tokio::time::sleep(RETURNED_PAUSE).await;
+        }
+        jobs
+    }
+}

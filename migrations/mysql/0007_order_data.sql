@@ -1,0 +1,55 @@
+-- Further data of orders. migrations/sqlite/0007_order_data.sql has the same columns.
+
+-- JSON: {"key":"value"}; NULL without any key. It is set at the creation and by rare changes, never by a change of the
+-- status, so an order without it costs nothing.
+ALTER TABLE orders ADD COLUMN metadata MEDIUMTEXT NULL;
+
+-- The order that this one has replaced, and the one that has replaced it.
+ALTER TABLE orders ADD COLUMN replaces BINARY(16) NULL;
+ALTER TABLE orders ADD COLUMN replaced_by BINARY(16) NULL;
+
+-- The word that routes the order to workers.
+ALTER TABLE orders ADD COLUMN kind VARCHAR(32) NOT NULL DEFAULT 'default';
+
+-- Dispatch takes the due orders of one kind, tenant and priority.
+ALTER TABLE orders DROP KEY orders_due, ADD KEY orders_due (kind, priority, tenant_id, due_at);
+
+-- JSON that workers have produced, of orders that have some.
+CREATE TABLE order_outputs (
+    order_id   BINARY(16) NOT NULL,
+    -- The state from which the next attempt continues. Removed by the result.
+    checkpoint MEDIUMTEXT NULL,
+    result     MEDIUMTEXT NULL,
+    PRIMARY KEY (order_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- 1 if the external references of the tenant's orders are unique.
+ALTER TABLE tenants ADD COLUMN unique_references TINYINT NOT NULL DEFAULT 0;
+
+-- The orders of these tenants by their references, which are compared byte by byte. Orders of other tenants have no rows.
+CREATE TABLE order_references (
+    tenant_id VARCHAR(64)    NOT NULL,
+    reference VARBINARY(800) NOT NULL,
+    order_id  BINARY(16)     NOT NULL,
+    PRIMARY KEY (tenant_id, reference),
+    -- The removal of an order removes its reference.
+    KEY order_references_order (order_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Notes of orders. A note is no event: its number is independent of the sequences of events.
+CREATE TABLE order_notes (
+    order_id   BINARY(16)    NOT NULL,
+    -- 1, 2, 3 … within the order.
+    number     INT           NOT NULL,
+    body       VARCHAR(1000) NOT NULL,
+    -- A word such as `packed`; NULL without one.
+    milestone  VARCHAR(32)   NULL,
+    -- 1 if the customer sees it on the tracking page.
+    is_public  TINYINT       NOT NULL,
+    author     VARCHAR(310)  NOT NULL,
+    created_at BIGINT        NOT NULL,
+    PRIMARY KEY (order_id, number)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The kinds of orders that the worker takes, separated by commas; `*` is every kind, and empty if it has stated none.
+ALTER TABLE workers ADD COLUMN kinds VARCHAR(4000) NOT NULL DEFAULT '';
