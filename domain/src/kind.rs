@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The maximum length of a kind.
 pub const MAX_KIND: usize = 32;
@@ -14,7 +14,8 @@ pub const MAX_WORKER_KINDS: usize = 100;
 
 /// The kind of an order: 1 to [`MAX_KIND`] characters `a-z 0-9 _ -`, of which the first is a letter or a digit. Cheap to
 /// clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Kind(Option<Arc<str>>);
 
 /// The string is not a kind.
@@ -53,6 +54,14 @@ impl FromStr for Kind {
             text if is_valid => Ok(Self(Some(text.into()))),
             _ => Err(InvalidKind),
         }
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = InvalidKind;
+
+    fn try_from(text: String) -> Result<Self, InvalidKind> {
+        text.parse()
     }
 }
 

@@ -27,7 +27,7 @@ impl Kind {
 
 /// Every metric of the gateway and the broker: its name, kind and help. A name is `orders_`, what is measured, and its
 /// unit: `_total` of a counter, `_seconds` or `_bytes`; a gauge that only counts has none.
-const METRICS: [(&str, Kind, &str); 72] = [
+const METRICS: [(&str, Kind, &str); 73] = [
     (
         "orders_batch_entries_total",
         Counter,
@@ -203,6 +203,11 @@ const METRICS: [(&str, Kind, &str); 72] = [
     ("orders_response_buffer_bytes", Gauge(Unit::Bytes), "Memory held by responses."),
     ("orders_searches_rejected_total", Counter, "Searches rejected because too many were running."),
     ("orders_subscribed", Gauge(Unit::Count), "Orders with a subscriber on this gateway."),
+    (
+        "orders_sweeper",
+        Gauge(Unit::Count),
+        "1 in the gateway with the lease of the sweeper, which ends expired claims, removes old rows and measures the queue.",
+    ),
     (
         "orders_tls_certificate_expiry_timestamp_seconds",
         Gauge(Unit::Seconds),

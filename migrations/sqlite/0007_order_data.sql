@@ -53,3 +53,17 @@ CREATE TABLE order_notes (
 
 -- The kinds of orders that the worker takes, separated by commas; `*` is every kind, and empty if it has stated none.
 ALTER TABLE workers ADD COLUMN kinds VARCHAR(4000) NOT NULL DEFAULT '';
+
+-- The lease of the sweeper: the gateway that expires claims, removes old rows and measures the queue.
+CREATE TABLE sweeper (
+    -- Always 1: there is one row.
+    single      INTEGER NOT NULL PRIMARY KEY,
+    -- The random number of the gateway's process; 0 without one.
+    gateway     BIGINT  NOT NULL DEFAULT 0,
+    held_until  BIGINT  NOT NULL DEFAULT 0,
+    -- JSON of the last measurement of the queue; NULL before the first one.
+    measured    TEXT    NULL,
+    measured_at BIGINT  NOT NULL DEFAULT 0
+);
+
+INSERT OR IGNORE INTO sweeper (single) VALUES (1);

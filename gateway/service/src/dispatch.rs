@@ -11,7 +11,8 @@
 //! equal shares (`store/src/due_tenants.rs`), and those with few jobs in the queue overtake those with many
 //! (`queue_shares`). Nothing is pushed while the queue is paused.
 //!
-//! Every gateway runs this loop. It skips rows that another gateway is claiming. While no order waits, new orders do
+//! Every gateway runs this loop, and that with the lease of the sweeper ends claims. The loop skips rows that another
+//! gateway is claiming. While no order waits, new orders do
 //! not use this path (see `direct_enqueue`).
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::health_monitor::HealthMonitor;
 use crate::lanes::{Lane, Lanes};
 use crate::orders::Orders;
 use crate::queue_shares::Placement;
+use crate::sweeper::Sweeper;
 use gateway_store::Store;
 use gateway_store::{ClaimLimits, Claimed, DueTenants, ExpiredClaims, FairClaim, ReadyOrder};
 
@@ -64,11 +66,14 @@ pub(crate) struct Dispatch {
     pub(crate) config: Arc<Config>,
     pub(crate) wake: Wake,
     pub(crate) health: HealthMonitor,
+    pub(crate) sweeper: Sweeper,
 }
 
 /// When claims are ended.
 struct ExpiryScan {
     next: Instant,
+    /// This gateway held the lease of the sweeper at that time.
+    was_held: bool,
     /// The last scan failed, so workers could not renew their leases either.
     last_scan_failed: bool,
     /// Claims are not ended before this time, so that workers can renew their leases.
@@ -114,8 +119,14 @@ impl Dispatch {
         // Workers could not renew a lease with this gateway before.
         let not_before = now + self.config.rules.lease / 2;
         let steps = self.store.clock_steps();
-        let mut scan =
-            ExpiryScan { next: now + IDLE_PAUSE, last_scan_failed: false, not_before, steps, unsettled: now };
+        let mut scan = ExpiryScan {
+            next: now + IDLE_PAUSE,
+            was_held: false,
+            last_scan_failed: false,
+            not_before,
+            steps,
+            unsettled: now,
+        };
         if self.store.clock_behind().await.is_ok_and(|behind| behind.is_some()) {
             scan.unsettled = now + CLOCK_SETTLE_TIME;
         }
@@ -125,7 +136,8 @@ impl Dispatch {
             if Instant::now() >= scan.next {
                 turns.values_mut().for_each(|turns| turns.tenants.restart());
                 self.learn_kinds().await;
-                let pause = self.scan_expired(&mut scan).await;
+                let pause =
+                    if self.takes_turn(&mut scan) { self.scan_expired(&mut scan).await } else { IDLE_PAUSE };
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
             let begun = Instant::now();
@@ -222,6 +234,18 @@ impl Dispatch {
         }
         lane.capacity.open(mark, u64::from(free).saturating_sub(pushed));
         Ok(PassOutcome::Idle)
+    }
+
+    /// Returns whether this gateway ends expired claims now.
+    ///
+    /// A gateway that has just taken the lease does not know whether workers could renew their leases before.
+    fn takes_turn(&self, scan: &mut ExpiryScan) -> bool {
+        let is_held = self.sweeper.is_held();
+        if is_held && !scan.was_held {
+            scan.not_before = scan.not_before.max(Instant::now() + self.config.rules.lease / 2);
+        }
+        scan.was_held = is_held;
+        is_held
     }
 
     /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the

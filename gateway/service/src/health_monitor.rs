@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use broker::{Queue, Registrations};
 use domain::{ErrorCode, Kind, WorkerName};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +21,9 @@ use crate::error::Error;
 use crate::failed_order_log::FailedOrderLog;
 use crate::feed::Feed;
 use crate::signals::Signals;
+use crate::sweeper::Sweeper;
 use gateway_store::Store;
-use gateway_store::{Error as StoreError, Probe};
+use gateway_store::{Probe, SweeperMeasurement};
 
 /// Interval of the updates of the state.
 const ROUND: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ const UNSERVED_AFTER: Duration = Duration::from_secs(60);
 const MEASURE_PARTS: u32 = 20;
 /// Maximum interval of the measurements; it has priority over the share.
 const MEASURE_AT_LEAST: Duration = Duration::from_secs(30);
+/// Age of a measurement of the sweeper after which a gateway measures for itself.
+const MEASUREMENT_FRESH: Duration = Duration::from_secs(2 * MEASURE_AT_LEAST.as_secs());
 
 /// The state of the database, the queue and the workers. Cheap to clone.
 #[derive(Clone)]
@@ -71,13 +75,14 @@ struct Inner {
     failed: FailedOrderLog,
     signals: Signals,
     claims: Claims,
+    sweeper: Sweeper,
     /// The workers of this gateway that are registered at the queue.
     registered: Mutex<BTreeSet<WorkerName>>,
     measured: Mutex<Measured>,
 }
 
 /// What was measured last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// The number of orders that can be started.
     pub ready: Option<u32>,
@@ -85,6 +90,23 @@ pub struct Measured {
     pub oldest: Option<Duration>,
     /// The kinds whose orders wait while none of the kind is processed, each with the age of its oldest order.
     pub unserved: Vec<(Kind, Duration)>,
+}
+
+impl Measured {
+    fn to_json(&self) -> String {
+        // Numbers and words cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads what was measured `age` ago: orders that waited then wait still, or the next measurement shows it.
+    fn from_json(text: &str, age: Duration) -> Option<Self> {
+        let mut measured: Self = serde_json::from_str(text).ok()?;
+        measured.oldest = measured.oldest.map(|oldest| oldest.saturating_add(age));
+        for (_, waited) in &mut measured.unserved {
+            *waited = waited.saturating_add(age);
+        }
+        Some(measured)
+    }
 }
 
 /// The reason why the database rejects writes.
@@ -103,6 +125,7 @@ impl HealthMonitor {
         feed: &Feed,
         signals: &Signals,
         claims: &Claims,
+        sweeper: &Sweeper,
     ) -> Self {
         // The gauges exist from the start, so that an alert on 0 fires.
         metrics::gauge!("orders_worker_streams").increment(0.0);
@@ -125,6 +148,7 @@ impl HealthMonitor {
             failed: FailedOrderLog::default(),
             signals: signals.clone(),
             claims: claims.clone(),
+            sweeper: sweeper.clone(),
             registered: Mutex::default(),
             measured: Mutex::default(),
         }))
@@ -333,25 +357,50 @@ impl HealthMonitor {
         }
     }
 
-    /// Measures the queue, and returns the pause before the next measurement.
+    /// Measures the queue, or reads what the sweeper has measured. Returns the pause before the next measurement.
     async fn measure(&self) -> Duration {
+        if !self.0.sweeper.is_held()
+            && let Some(measured) = self.measured_by_sweeper().await
+        {
+            self.show(measured);
+            return ROUND;
+        }
         let begin = Instant::now();
-        let oldest: Result<_, StoreError> = self.0.store.oldest_claimable().await;
-        if let Ok(oldest) = oldest {
-            lock(&self.0.measured).oldest = oldest;
-            metrics::gauge!("orders_queue_oldest_ready_age_seconds")
-                .set(oldest.unwrap_or_default().as_secs_f64());
+        let mut measured = self.measured();
+        if let Ok(oldest) = self.0.store.oldest_claimable().await {
+            measured.oldest = oldest;
         }
         if let Ok(unserved) = self.0.store.unserved_kinds(UNSERVED_AFTER).await {
-            metrics::gauge!("orders_unserved_kinds").set(unserved.len() as f64);
-            lock(&self.0.measured).unserved = unserved;
+            measured.unserved = unserved;
         }
         if let Ok(ready) = self.0.store.ready().await {
-            lock(&self.0.measured).ready = Some(ready);
+            measured.ready = Some(ready);
+        }
+        if self.0.sweeper.is_held() {
+            let saved = SweeperMeasurement { at: self.0.store.now(), payload: measured.to_json() };
+            if let Err(error) = self.0.store.save_measurement(self.0.sweeper.gateway(), &saved).await {
+                tracing::debug!(%error, "failed to save the measurement of the queue, retrying later");
+            }
+        }
+        self.show(measured);
+        (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)
+    }
+
+    async fn measured_by_sweeper(&self) -> Option<Measured> {
+        let saved = self.0.store.measurement().await.ok()??;
+        let age = self.0.store.now().since(saved.at);
+        (age < MEASUREMENT_FRESH).then(|| Measured::from_json(&saved.payload, age))?
+    }
+
+    fn show(&self, measured: Measured) {
+        metrics::gauge!("orders_queue_oldest_ready_age_seconds")
+            .set(measured.oldest.unwrap_or_default().as_secs_f64());
+        metrics::gauge!("orders_unserved_kinds").set(measured.unserved.len() as f64);
+        if let Some(ready) = measured.ready {
             self.0.signals.record_ready(ready);
             metrics::gauge!("orders_ready").set(f64::from(ready));
         }
-        (begin.elapsed() * MEASURE_PARTS).clamp(ROUND, MEASURE_AT_LEAST)
+        *lock(&self.0.measured) = measured;
     }
 
     /// Returns the milliseconds since `begun`.
@@ -408,7 +457,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
+
+    #[test]
+    fn a_measurement_is_read_with_its_age() {
+        let kind = || Kind::from_str("repair").unwrap();
+        let second = Duration::from_secs(1);
+        let measured =
+            Measured { ready: Some(3), oldest: Some(second), unserved: vec![(kind(), 60 * second)] };
+        let expected =
+            Measured { ready: Some(3), oldest: Some(5 * second), unserved: vec![(kind(), 64 * second)] };
+        assert_eq!(Measured::from_json(&measured.to_json(), 4 * second), Some(expected));
+        let empty = Measured::default();
+        assert_eq!(Measured::from_json(&empty.to_json(), second), Some(empty));
+        assert_eq!(Measured::from_json("{}", second), None);
+    }
 
     #[test]
     fn every_database_code_but_the_exhausted_pool_is_a_failure() {

@@ -42,6 +42,7 @@ mod queue_shares;
 mod retention;
 mod service;
 mod spans;
+mod sweeper;
 pub mod system;
 mod unavailable;
 pub mod workers;

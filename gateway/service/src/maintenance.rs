@@ -6,6 +6,7 @@ use gateway_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::CLOCK_INTERVAL;
+use crate::sweeper::Sweeper;
 
 /// Interval of removing expired idempotency keys and entries of the audit log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -41,12 +42,12 @@ pub(crate) async fn follow_replica(store: Store, stop: CancellationToken) {
 }
 
 /// Removes expired idempotency keys until `stop`.
-pub(crate) async fn expire_keys(store: Store, stop: CancellationToken) {
+pub(crate) async fn expire_keys(store: Store, sweeper: Sweeper, stop: CancellationToken) {
     let mut more = false;
     loop {
         let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {
+            () = sweeper.held_after(pause) => {
                 more = store.prune_idempotency_keys().await.unwrap_or_else(|error| {
                     tracing::debug!(%error, "failed to remove expired idempotency keys, retrying later");
                     false
@@ -58,13 +59,18 @@ pub(crate) async fn expire_keys(store: Store, stop: CancellationToken) {
 }
 
 /// Removes old entries of the audit log until `stop`.
-pub(crate) async fn prune_audit_log(store: Store, retention: Option<Duration>, stop: CancellationToken) {
+pub(crate) async fn prune_audit_log(
+    store: Store,
+    sweeper: Sweeper,
+    retention: Option<Duration>,
+    stop: CancellationToken,
+) {
     let Some(retention) = retention else { return };
     let mut more = false;
     loop {
         let pause = if more { Duration::from_millis(100) } else { PRUNE_INTERVAL };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {
+            () = sweeper.held_after(pause) => {
                 more = store.prune_audit_log(store.now() - retention).await.unwrap_or_else(|error| {
                     tracing::debug!(%error, "failed to remove old entries of the audit log, retrying later");
                     false

@@ -1,6 +1,6 @@
 //! Removes orders that have been final for longer than their retention.
 //!
-//! Every gateway runs this task. It keeps no state between passes, so the loss of a gateway loses nothing.
+//! The gateway with the lease of the sweeper runs it. It keeps no state between passes, so the loss of a gateway loses nothing.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use gateway_store::Store;
 use gateway_store::{Error, PrunePosition, Retention};
 
+use crate::sweeper::Sweeper;
+
 /// Pause between two passes.
 const PASS_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause after a failed pass.
@@ -20,13 +22,18 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until `stop`; a started batch finishes first.
-pub(crate) async fn run(store: Store, retention: Retention, stop: CancellationToken) {
+pub(crate) async fn run(store: Store, sweeper: Sweeper, retention: Retention, stop: CancellationToken) {
     if retention == Retention::default() {
         return;
     }
+    let mut pause = Duration::ZERO;
     loop {
+        tokio::select! {
+            () = sweeper.held_after(pause) => {}
+            () = stop.cancelled() => return,
+        }
         let mut orders = 0;
-        let pause = match prune_expired(&store, retention, &stop, &mut orders).await {
+        pause = match prune_expired(&store, &sweeper, retention, &stop, &mut orders).await {
             Ok(()) => PASS_INTERVAL,
             Err(error) => {
                 tracing::debug!(%error, "failed to remove old orders, retrying later");
@@ -36,16 +43,13 @@ pub(crate) async fn run(store: Store, retention: Retention, stop: CancellationTo
         if orders > 0 {
             tracing::info!(orders, "removed orders past their retention");
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => return,
-        }
     }
 }
 
-/// Removes all expired orders and adds their number to `orders`.
+/// Removes all expired orders while this gateway holds the lease, and adds their number to `orders`.
 async fn prune_expired(
     store: &Store,
+    sweeper: &Sweeper,
     retention: Retention,
     stop: &CancellationToken,
     orders: &mut u64,
@@ -62,6 +66,9 @@ async fn prune_expired(
                 () = stop.cancelled() => return Ok(()),
             }
             after = pruned.next;
+            if !sweeper.is_held() {
+                return Ok(());
+            }
             if after.is_none() {
                 break;
             }

@@ -27,6 +27,7 @@ use crate::progress::ProgressReports;
 use crate::publisher::Publisher;
 use crate::retention;
 use crate::signals::Signals;
+use crate::sweeper::Sweeper;
 use crate::system::System;
 use crate::workers::Workers;
 
@@ -92,7 +93,8 @@ impl Service {
         let feed = Feed::new(&store, presence.clone());
         let workers = Workers::new(&store, signals.gateway());
         let claims = Claims::new(config.lease_prefix);
-        let health = HealthMonitor::new(&store, &queue, &feed, &signals, &claims);
+        let sweeper = Sweeper::new(&store, signals.gateway());
+        let health = HealthMonitor::new(&store, &queue, &feed, &signals, &claims, &sweeper);
         attempt_metrics::register();
         let writes = TaskTracker::new();
         let event_log = EventLog::new(&store, &installation);
@@ -143,6 +145,7 @@ impl Service {
             config,
             wake,
             health: health.clone(),
+            sweeper: sweeper.clone(),
         };
         let background = Background {
             dispatch,
@@ -153,6 +156,7 @@ impl Service {
             health: health.clone(),
             signals: signals.clone(),
             workers: workers.clone(),
+            sweeper,
             store,
         };
         Ok(Self {
@@ -183,6 +187,7 @@ pub struct Background {
     health: HealthMonitor,
     signals: Signals,
     workers: Workers,
+    sweeper: Sweeper,
     store: Store,
 }
 
@@ -194,7 +199,8 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, claim_queue, feed, event_log, bus, health, signals, workers, store } = self;
+        let Self { dispatch, claim_queue, feed, event_log, bus, health, signals, workers, sweeper, store } =
+            self;
         let log_retention = dispatch.config.log_retention;
         let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
         let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
@@ -206,9 +212,12 @@ impl Background {
         tasks.spawn(restart_on_panic("health_monitor", move || health.clone().run(stop_health.clone())));
         tasks.spawn(restart_on_panic("feed", move || feed.clone().run(bus.clone(), stop_feed.clone())));
         let (trimmed, stop_numbering, stop_trim) = (event_log.clone(), stop.clone(), stop.clone());
-        tasks.spawn(restart_on_panic("event_log", move || event_log.clone().number(stop_numbering.clone())));
+        let (numbering, trimming) = (sweeper.clone(), sweeper.clone());
+        tasks.spawn(restart_on_panic("event_log", move || {
+            event_log.clone().number(numbering.clone(), stop_numbering.clone())
+        }));
         tasks.spawn(restart_on_panic("event_log_retention", move || {
-            trimmed.clone().trim(log_retention, stop_trim.clone())
+            trimmed.clone().trim(trimming.clone(), log_retention, stop_trim.clone())
         }));
         tasks.spawn(restart_on_panic("clock", move || {
             maintenance::follow_database(clock.clone(), stop_clock.clone())
@@ -217,15 +226,18 @@ impl Background {
         tasks.spawn(restart_on_panic("replica", move || {
             maintenance::follow_replica(replica.clone(), stop_replica.clone())
         }));
+        let (of_keys, of_audit) = (sweeper.clone(), sweeper.clone());
         tasks.spawn(restart_on_panic("prune", move || {
-            maintenance::expire_keys(prune.clone(), stop_prune.clone())
+            maintenance::expire_keys(prune.clone(), of_keys.clone(), stop_prune.clone())
         }));
         tasks.spawn(restart_on_panic("audit_log", move || {
-            maintenance::prune_audit_log(audit.clone(), audit_retention, stop_audit.clone())
+            maintenance::prune_audit_log(audit.clone(), of_audit.clone(), audit_retention, stop_audit.clone())
         }));
+        let (of_retention, stop_sweeper) = (sweeper.clone(), stop.clone());
         tasks.spawn(restart_on_panic("retention", move || {
-            retention::run(store.clone(), retained, stop_retention.clone())
+            retention::run(store.clone(), of_retention.clone(), retained, stop_retention.clone())
         }));
+        tasks.spawn(restart_on_panic("sweeper", move || sweeper.clone().run(stop_sweeper.clone())));
         let stop_claims = stop_dispatch.clone();
         tasks.spawn(restart_on_panic("claim_queue", move || claim_queue.clone().run(stop_claims.clone())));
         tasks.spawn(restart_on_panic("dispatch", move || dispatch.clone().run(stop_dispatch.clone())))

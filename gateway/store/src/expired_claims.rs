@@ -82,9 +82,9 @@ impl Store {
         Ok(())
     }
 
-    /// Returns every order that only its job in the queue holds to dispatch.
+    /// Returns every order that only its job in the queue holds to dispatch, and ends the lease of the sweeper.
     ///
-    /// For a start with an empty queue in memory, where no such job exists.
+    /// For the start of the only gateway, with an empty queue in memory: no such job exists.
     ///
     /// # Errors
     /// [`Error`].
@@ -99,6 +99,8 @@ impl Store {
                      WHERE stage = 'held' AND status = 'pending' AND due_at = ?"
                 ));
                 sql.bind(now).bind(now).bind(rows::NEVER);
+                sql.execute(connection).await?;
+                let sql = Statement::new("UPDATE sweeper SET gateway = 0, held_until = 0");
                 sql.execute(connection).await.map(drop)
             })
         })

@@ -84,6 +84,7 @@ mod session;
 mod signals;
 mod statement;
 mod steady_time;
+mod sweeper;
 mod tcp_nodelay;
 mod tenants;
 #[cfg(test)]
@@ -149,6 +150,7 @@ pub use retention::{PRUNE_BATCH, PrunePosition, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
 pub use signals::{MAX_SIGNAL_ROWS, SignalRow};
+pub use sweeper::SweeperMeasurement;
 pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
 pub use timeline::Timelines;
 pub use tracking::TrackedTenant;

@@ -118,6 +118,7 @@ mod slow_subscribers;
 #[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
+mod sweeper;
 mod tenants;
 #[cfg(test)]
 mod time_range;

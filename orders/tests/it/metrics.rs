@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Api, Process, base_url, command, eventually, redis_url};
 
 /// Gauges that count, and therefore have no unit.
-const DIMENSIONLESS: [&str; 24] = [
+const DIMENSIONLESS: [&str; 25] = [
     "orders_build_info",
     "orders_unserved_kinds",
     "orders_database_connections",
@@ -29,6 +29,7 @@ const DIMENSIONLESS: [&str; 24] = [
     "orders_queue_paused",
     "orders_ready",
     "orders_subscribed",
+    "orders_sweeper",
     "orders_worker_credits",
     "orders_worker_streams",
     "orders_workers",

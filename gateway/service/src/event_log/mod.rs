@@ -1,7 +1,8 @@
 //! The event log for readers: numbering, and pages of events.
 //!
-//! Every gateway numbers committed events (see `gateway_store`). It does so soon after its own commits, so the wait of a
-//! reader is short, and from time to time for those of a gateway that has stopped.
+//! The gateway with the lease of the sweeper, and each gateway at which a reader waits, number committed events (see
+//! `gateway_store`): soon after their own commits, so that the wait of a reader is short, and from time to time for those of other
+//! gateways.
 
 mod body;
 mod cursor;
@@ -16,6 +17,8 @@ use gateway_store::{Installation, LogEnds, LogRetention, Numbered, Store};
 use telemetry::LogThrottle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::sweeper::Sweeper;
 
 pub use self::cursor::{EventCursor, InvalidEventCursor};
 pub use self::read::{EventPage, EventQuery, LogEvent, LogWatch, MAX_EVENTS};
@@ -35,6 +38,8 @@ const TRIM_PAUSE: Duration = Duration::from_millis(20);
 const READER_INTERVAL: Duration = Duration::from_millis(50);
 /// The same without a reader.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of reading the ends of the log, for metrics, in a gateway that does not number events.
+const OBSERVE_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of rows without a position that are counted.
@@ -86,19 +91,28 @@ impl EventLog {
     }
 
     /// Numbers events until `stop`.
-    pub(crate) async fn number(self, stop: CancellationToken) {
+    pub(crate) async fn number(self, sweeper: Sweeper, stop: CancellationToken) {
         if !self.0.is_enabled {
             return;
         }
         let log = LogThrottle::default();
         loop {
-            let interval = if self.has_readers() { READER_INTERVAL } else { IDLE_INTERVAL };
+            let numbers = self.has_readers() || sweeper.is_held();
+            let interval = match (self.has_readers(), numbers) {
+                (true, _) => READER_INTERVAL,
+                (false, true) => IDLE_INTERVAL,
+                (false, false) => OBSERVE_INTERVAL,
+            };
             let is_local = tokio::select! {
-                () = self.0.committed.notified() => true,
+                () = self.0.committed.notified(), if numbers => true,
+                () = self.0.reader_began.notified(), if !numbers => true,
                 () = tokio::time::sleep(interval) => false,
+                () = sweeper.held(), if !numbers => true,
                 () = stop.cancelled() => return,
             };
-            let pause = match self.number_all(is_local).await {
+            let numbered =
+                if is_local || numbers { self.number_all(is_local).await } else { self.observe_ends().await };
+            let pause = match numbered {
                 Ok(()) if self.has_readers() => READER_PAUSE,
                 Ok(()) => IDLE_PAUSE,
                 Err(error) => {
@@ -133,11 +147,15 @@ impl EventLog {
         }
     }
 
+    async fn observe_ends(&self) -> Result<(), gateway_store::Error> {
+        self.observe(self.0.store.event_log_ends().await?);
+        Ok(())
+    }
+
     async fn number_all(&self, is_local: bool) -> Result<(), gateway_store::Error> {
         let store = &self.0.store;
         if !is_local && !store.has_unnumbered_events().await? {
-            self.observe(store.event_log_ends().await?);
-            return Ok(());
+            return self.observe_ends().await;
         }
         loop {
             if !self.number_some().await?.more {
@@ -164,7 +182,7 @@ impl EventLog {
     }
 
     /// Removes old events until `stop`.
-    pub(crate) async fn trim(self, retention: LogRetention, stop: CancellationToken) {
+    pub(crate) async fn trim(self, sweeper: Sweeper, retention: LogRetention, stop: CancellationToken) {
         let mut more = false;
         loop {
             let pause = if more { TRIM_PAUSE } else { TRIM_INTERVAL };
@@ -173,7 +191,7 @@ impl EventLog {
                     if !more && let Ok(rows) = self.0.store.count_unnumbered_events(MAX_COUNTED).await {
                         metrics::gauge!("orders_event_log_unnumbered").set(rows as f64);
                     }
-                    more = self.0.store.trim_event_log(retention).await.unwrap_or_else(|error| {
+                    more = sweeper.is_held() && self.0.store.trim_event_log(retention).await.unwrap_or_else(|error| {
                         tracing::debug!(%error, "failed to remove old events, retrying later");
                         false
                     });
