@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{OrderEvent, Progress, Timestamp};
-use tokio::sync::mpsc;
+use domain::{OrderEvent, Progress};
 
 use crate::error::Error;
+use crate::signal::GatewayInfo;
+use crate::subscriber::Subscription;
 
 /// The maximum number of events in one message of the bus.
 /// More events are split into several messages, so that no message blocks the others or needs much memory.
@@ -39,45 +40,10 @@ pub trait Bus: Send + Sync + 'static {
     /// [`Error::Unavailable`]; possibly no subscriber received the announcement.
     async fn announce(&self, gateway: &GatewayInfo) -> Result<(), Error>;
 
-    /// Starts a subscription, which reconnects until its receiver is dropped.
+    /// Starts a subscription, which reconnects until it is dropped.
     ///
-    /// The first signal is [`Signal::Connected`], when the subscription is active. The channel holds
-    /// [`SUBSCRIPTION_BUFFER`](crate::SUBSCRIPTION_BUFFER) messages. Messages that do not fit are dropped, and
+    /// The first signal is [`Signal::Connected`], when the subscription is active. It holds
+    /// [`SUBSCRIPTION_BUFFER`](crate::SUBSCRIPTION_BUFFER) messages of each channel. Messages that do not fit are dropped, and
     /// [`Signal::Connected`] takes their place.
-    async fn subscribe(&self) -> mpsc::Receiver<Signal>;
-}
-
-/// The id of a gateway on the bus: a random number of each process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GatewayId(pub u64);
-
-/// Maximum number of bytes of the host and of the version of a gateway; further ones are left out.
-pub const MAX_GATEWAY_TEXT: usize = 64;
-
-/// A running gateway, as it announces itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayInfo {
-    /// Its id.
-    pub id: GatewayId,
-    /// Its host; empty if it is unknown.
-    pub host: Arc<str>,
-    /// Its version.
-    pub version: Arc<str>,
-    /// The time of its start, by the database's clock.
-    pub started_at: Timestamp,
-}
-
-/// A message for a subscriber of the bus.
-#[derive(Clone, Debug)]
-pub enum Signal {
-    /// Events before this signal may be missing.
-    /// The subscription became active or reconnected, its channel was full, a message did not arrive, or a publisher could
-    /// not reach the bus.
-    Connected,
-    /// The events of one message, shared by all subscribers.
-    Events(Arc<[Arc<OrderEvent>]>),
-    /// Progress of attempts. Lost progress is not reported.
-    Progress(Arc<[Progress]>),
-    /// This gateway is running.
-    Gateway(GatewayInfo),
+    async fn subscribe(&self) -> Subscription;
 }

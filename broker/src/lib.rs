@@ -13,9 +13,13 @@ mod error;
 pub mod memory;
 mod queue;
 pub mod redis;
+mod sharding;
+mod signal;
 mod subscriber;
 
-pub use bus::{Bus, GatewayId, GatewayInfo, MAX_EVENTS_PER_MESSAGE, MAX_GATEWAY_TEXT, Signal};
+pub use bus::{Bus, MAX_EVENTS_PER_MESSAGE};
 pub use error::Error;
 pub use queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
-pub use subscriber::SUBSCRIPTION_BUFFER;
+pub use sharding::{ShardedBus, ShardedQueue};
+pub use signal::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT, Signal};
+pub use subscriber::{SUBSCRIPTION_BUFFER, Subscription};

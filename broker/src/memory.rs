@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{Kind, OrderEvent, Progress};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::bus::{Bus, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::bus::{Bus, MAX_EVENTS_PER_MESSAGE};
 use crate::error::Error;
 use crate::queue::{Job, Queue, QueueEnd, REGISTRATION_TTL, Registrations};
-use crate::subscriber::Subscriber;
+use crate::signal::{GatewayInfo, Signal};
+use crate::subscriber::{Subscriber, Subscription};
 
 /// A queue in memory. A job takes 24 bytes; the dispatcher limits their number.
 #[derive(Clone)]
@@ -197,13 +198,13 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
-    async fn subscribe(&self) -> mpsc::Receiver<Signal> {
+    async fn subscribe(&self) -> Subscription {
         let (mut subscriber, receiver) = Subscriber::new();
         subscriber.deliver(Signal::Connected);
         let mut subscribers = lock(&self.subscribers);
         subscribers.retain(|subscriber| !subscriber.is_closed());
         subscribers.push(subscriber);
-        receiver
+        receiver.into()
     }
 }
 

@@ -55,6 +55,11 @@ pub trait Queue: Send + Sync + 'static {
     /// Any queue of an installation returns the same one, and its own one for the kind that it has.
     fn of_kind(&self, kind: &Kind) -> Arc<dyn Queue>;
 
+    /// Returns the lists of the queue, from each of which jobs are pulled separately; `None` if it is one list.
+    fn lists(&self) -> Option<&[Arc<dyn Queue>]> {
+        None
+    }
+
     /// Adds jobs, so that the first of them is pulled first, and returns the new length of the queue.
     /// An empty slice changes nothing and returns 0.
     ///

@@ -1,12 +1,64 @@
-//! The sending half of one subscription: bounded, never waits, and never drops events without a signal.
+//! A subscription. Its sending half is bounded, never waits, and never drops events without a signal.
+
+use std::future::poll_fn;
+use std::task::Poll;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::bus::Signal;
+use crate::signal::Signal;
 
 /// The number of messages that the channel of a subscriber holds; a subscriber with more has fallen behind.
 pub const SUBSCRIPTION_BUFFER: usize = 256;
+
+/// Receives the signals of one or several channels of a bus.
+#[derive(Debug)]
+pub struct Subscription {
+    channels: Vec<mpsc::Receiver<Signal>>,
+    /// The channel that is asked first, so that a busy one delays no other.
+    first: usize,
+}
+
+impl Subscription {
+    /// Receives the next signal; `None` after the end of the bus.
+    ///
+    /// Dropping the future before it is ready loses no signal.
+    pub async fn recv(&mut self) -> Option<Signal> {
+        poll_fn(|context| {
+            let count = self.channels.len();
+            let mut ended = 0;
+            for index in (0..count).map(|offset| (self.first + offset) % count) {
+                match self.channels[index].poll_recv(context) {
+                    Poll::Ready(Some(signal)) => {
+                        self.first = index + 1;
+                        return Poll::Ready(Some(signal));
+                    }
+                    Poll::Ready(None) => ended += 1,
+                    Poll::Pending => {}
+                }
+            }
+            if ended == count { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Returns whether a channel can take no further signal before the next one is received.
+    pub fn is_full(&self) -> bool {
+        self.channels.iter().any(|channel| channel.len() == channel.max_capacity())
+    }
+
+    /// Merges subscriptions to several channels.
+    pub(crate) fn merge(subscriptions: impl IntoIterator<Item = Self>) -> Self {
+        let channels = subscriptions.into_iter().flat_map(|subscription| subscription.channels).collect();
+        Self { channels, first: 0 }
+    }
+}
+
+impl From<mpsc::Receiver<Signal>> for Subscription {
+    fn from(channel: mpsc::Receiver<Signal>) -> Self {
+        Self { channels: vec![channel], first: 0 }
+    }
+}
 
 /// One subscriber, as the bus sees it.
 ///

@@ -62,6 +62,15 @@ impl OrderId {
         Timestamp::from_micros(i64::from_be_bytes(millis).saturating_mul(1_000))
     }
 
+    /// The number of shards of orders.
+    pub const SHARDS: u16 = 1 << 10;
+
+    /// Returns the shard of the order, below [`Self::SHARDS`]: ten random bits of the id.
+    pub fn shard(&self) -> u16 {
+        let [.., high, low] = *self.as_bytes();
+        u16::from_be_bytes([high, low]) % Self::SHARDS
+    }
+
     /// Creates the first id of a batch of `count` ids, at most [`Self::MAX_BATCH`] (see [`Self::batch_ids`]).
     ///
     /// All ids of the batch fit in its millisecond: its time part is up to a quarter of a millisecond early for 1,000 ids.

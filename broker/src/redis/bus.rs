@@ -1,4 +1,4 @@
-//! The bus on one pub/sub channel.
+//! The bus on a pub/sub channel.
 //!
 //! Redis stores no messages, and a broken connection does not report what it missed. Therefore each subscription is a
 //! task that watches one connection, replaces it, and sends [`Signal::Connected`] after each connect.
@@ -6,6 +6,7 @@
 //! A message is a list of events, the progress of attempts or the announcement of a gateway (see `bus_content`), signed against forgery and replay
 //! (see `message_auth`). An empty list reports lost events, as does a number that does not arrive.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use domain::{Backoff, OrderEvent, Progress, RetryPolicy};
 
 use redis::Pipeline;
 use telemetry::LogThrottle;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
@@ -24,9 +24,14 @@ use super::connections::{Connections, Server};
 use super::message_auth::{BusKey, MessageRejection, MessageSigner, MessageVerifier};
 use super::pool::COMMAND_TIMEOUT;
 use super::subscription::{self, Pings, Received};
-use crate::bus::{Bus, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
+use crate::bus::{Bus, MAX_EVENTS_PER_MESSAGE};
 use crate::error::Error;
-use crate::subscriber::Subscriber;
+use crate::sharding::ShardedBus;
+use crate::signal::{GatewayInfo, Signal};
+use crate::subscriber::{Subscriber, Subscription};
+
+/// The maximum number of channels. A gateway has a connection for each.
+pub const MAX_EVENT_CHANNELS: u8 = 64;
 
 /// The interval of pings on a subscription. A hanging Redis is detected within this time and the command timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,13 +49,32 @@ const LOG_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct RedisBus {
     redis: Redis,
+    channel: Arc<str>,
     signer: Arc<MessageSigner>,
 }
 
 impl Redis {
     /// Returns the bus on the channel `<prefix>:events`, for all gateways with this key.
     pub fn bus(&self, key: BusKey) -> RedisBus {
-        RedisBus { redis: self.clone(), signer: Arc::new(MessageSigner::new(key)) }
+        self.bus_channel(key, 0)
+    }
+
+    /// Returns the bus on the first `channels` channels: `<prefix>:events`, `<prefix>:events.1` and so on. All gateways need the
+    /// same number.
+    pub fn bus_channels(&self, key: &BusKey, channels: NonZeroU8) -> Arc<dyn Bus> {
+        match channels.get() {
+            1 => Arc::new(self.bus(key.clone())),
+            channels => {
+                let channel = |number| Arc::new(self.bus_channel(key.clone(), number)) as Arc<dyn Bus>;
+                Arc::new(ShardedBus::new((0..channels).map(channel).collect()))
+            }
+        }
+    }
+
+    fn bus_channel(&self, key: BusKey, number: u8) -> RedisBus {
+        let base = &self.keys.channel;
+        let channel = if number == 0 { base.as_str().into() } else { format!("{base}.{number}").into() };
+        RedisBus { redis: self.clone(), channel, signer: Arc::new(MessageSigner::new(key, number)) }
     }
 }
 
@@ -58,12 +82,12 @@ impl RedisBus {
     async fn send(&self, content: &[u8]) -> Result<(), Error> {
         let mut commands = redis::pipe();
         self.add_message(&mut commands, content);
-        self.redis.run_commands(&self.redis.keys.channel, &commands).await
+        self.redis.run_commands(&self.channel, &commands).await
     }
 
     fn add_message(&self, commands: &mut Pipeline, content: &[u8]) {
         let publish = if self.redis.connections().is_cluster() { "SPUBLISH" } else { "PUBLISH" };
-        commands.cmd(publish).arg(&self.redis.keys.channel).arg(self.signer.sign(content)).ignore();
+        commands.cmd(publish).arg(&*self.channel).arg(self.signer.sign(content)).ignore();
     }
 }
 
@@ -77,7 +101,7 @@ impl Bus for RedisBus {
         for chunk in events.chunks(MAX_EVENTS_PER_MESSAGE) {
             self.add_message(&mut commands, &bus_content::encode_events(chunk));
         }
-        self.redis.run_commands(&self.redis.keys.channel, &commands).await
+        self.redis.run_commands(&self.channel, &commands).await
     }
 
     async fn publish_progress(&self, reports: &[Progress]) -> Result<(), Error> {
@@ -95,22 +119,27 @@ impl Bus for RedisBus {
         self.send(&bus_content::encode_gateway(gateway)).await
     }
 
-    async fn subscribe(&self) -> mpsc::Receiver<Signal> {
+    async fn subscribe(&self) -> Subscription {
         let (subscriber, receiver) = Subscriber::new();
-        let verifier = MessageVerifier::new(self.signer.key().clone());
+        let verifier = self.signer.verifier();
         // The task ends only when the receiver is dropped.
-        tokio::spawn(keep_subscribed(self.redis.clone(), verifier, subscriber));
-        receiver
+        tokio::spawn(keep_subscribed(self.redis.clone(), self.channel.clone(), verifier, subscriber));
+        receiver.into()
     }
 }
 
-async fn keep_subscribed(redis: Redis, mut verifier: MessageVerifier, mut subscriber: Subscriber) {
+async fn keep_subscribed(
+    redis: Redis,
+    channel: Arc<str>,
+    mut verifier: MessageVerifier,
+    mut subscriber: Subscriber,
+) {
     let unsubscribed = subscriber.unsubscribe_signal();
     let mut reconnects = Reconnects::new();
     let reconnect_loop = async {
         loop {
             let started = Instant::now();
-            let ended = listen(&redis, &mut verifier, &mut subscriber, &mut reconnects).await;
+            let ended = listen(&redis, &channel, &mut verifier, &mut subscriber, &mut reconnects).await;
             let Err(error) = ended else { continue };
             if started.elapsed() >= STABLE_AFTER {
                 reconnects.reset();
@@ -127,13 +156,13 @@ async fn keep_subscribed(redis: Redis, mut verifier: MessageVerifier, mut subscr
 /// Subscribes, and delivers all messages until the connection breaks, or others replace it.
 async fn listen(
     redis: &Redis,
+    channel: &str,
     verifier: &mut MessageVerifier,
     subscriber: &mut Subscriber,
     reconnects: &mut Reconnects,
 ) -> Result<(), Error> {
     let mut current = redis.subscribe_connections();
     let connections = current.borrow_and_update().clone();
-    let channel = &redis.keys.channel;
     let server = connections.server(channel).await?;
     let connect = async {
         match connections.is_cluster() {
@@ -172,7 +201,7 @@ async fn listen(
                         Ok(Content::Events(events)) => subscriber.deliver(Signal::Events(events)),
                         Ok(Content::Progress(reports)) => subscriber.deliver(Signal::Progress(reports)),
                         Ok(Content::Gateway(gateway)) => subscriber.deliver(Signal::Gateway(gateway)),
-                        Err(rejection) => rejections.record(&redis.keys.channel, rejection),
+                        Err(rejection) => rejections.record(channel, rejection),
                     }
                     if follows_gap {
                         subscriber.deliver(Signal::Connected);

@@ -12,7 +12,7 @@ use domain::event_codec::{self, DecodeError};
 use domain::{OrderEvent, OrderId, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT};
+use crate::signal::{GatewayId, GatewayInfo, MAX_GATEWAY_TEXT};
 
 /// The content that reports lost events.
 pub(super) const GAP: &[u8] = &[];

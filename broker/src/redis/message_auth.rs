@@ -9,7 +9,7 @@
 //! | 16 | installation |
 //! | 8 | sender: a random number of each process |
 //! | 8 | number of the message, ascending for each sender |
-//! | 16 | the first half of the HMAC-SHA256 of all other bytes of the message |
+//! | 16 | the first half of the HMAC-SHA256 of all other bytes of the message and the number of the channel |
 //!
 //! and then has its content (see `bus_content`). A gateway drops a message of another installation, with a wrong HMAC, or
 //! with a number that it has already received from that sender. A number that does not arrive is a lost message.
@@ -24,8 +24,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// Version 1 had no HMAC, version 2 no tenants.
-const VERSION: u8 = 4;
+/// Version 1 had no HMAC, version 2 no tenants, version 4 no channels.
+const VERSION: u8 = 5;
 const INSTALLATION_BYTES: usize = 16;
 /// The version, the installation, the sender and the number.
 const HEADER_BYTES: usize = 1 + INSTALLATION_BYTES + 8 + 8;
@@ -74,10 +74,11 @@ impl BusKey {
     }
 
     /// Checks the tag of a message in constant time.
-    fn has_signed(&self, header: &[u8], content: &[u8], tag: &[u8]) -> bool {
+    fn has_signed(&self, header: &[u8], content: &[u8], channel: u8, tag: &[u8]) -> bool {
         let macs = self.macs();
         [Some(&macs.signing), macs.accepted.as_ref()].into_iter().flatten().any(|mac| {
-            mac.clone().chain_update(header).chain_update(content).verify_truncated_left(tag).is_ok()
+            let mac = mac.clone().chain_update(header).chain_update(content).chain_update([channel]);
+            mac.verify_truncated_left(tag).is_ok()
         })
     }
 }
@@ -127,21 +128,23 @@ pub(super) struct Verified<'m> {
     pub(super) follows_gap: bool,
 }
 
-/// Signs the messages of one process.
+/// Signs the messages of one process on one channel.
 #[derive(Debug)]
 pub(super) struct MessageSigner {
     key: BusKey,
+    channel: u8,
     sender_id: [u8; 8],
     next_number: AtomicU64,
 }
 
 impl MessageSigner {
-    pub(super) fn new(key: BusKey) -> Self {
-        Self { key, sender_id: rand::random(), next_number: AtomicU64::new(0) }
+    pub(super) fn new(key: BusKey, channel: u8) -> Self {
+        Self { key, channel, sender_id: rand::random(), next_number: AtomicU64::new(0) }
     }
 
-    pub(super) fn key(&self) -> &BusKey {
-        &self.key
+    /// Returns the verifier of a subscription to the channel.
+    pub(super) fn verifier(&self) -> MessageVerifier {
+        MessageVerifier::new(self.key.clone(), self.channel)
     }
 
     /// Returns the signed message with this content.
@@ -153,7 +156,12 @@ impl MessageSigner {
         message.extend_from_slice(&self.sender_id);
         message.extend_from_slice(&number.to_be_bytes());
         let mac = self.key.macs().signing.clone();
-        let tag = mac.chain_update(&message).chain_update(content).finalize().into_bytes();
+        let tag = mac
+            .chain_update(&message)
+            .chain_update(content)
+            .chain_update([self.channel])
+            .finalize()
+            .into_bytes();
         message.extend_from_slice(&tag[..TAG_BYTES]);
         message.extend_from_slice(content);
         message
@@ -164,6 +172,7 @@ impl MessageSigner {
 #[derive(Debug)]
 pub(super) struct MessageVerifier {
     key: BusKey,
+    channel: u8,
     senders: HashMap<[u8; 8], ReplayWindow>,
     verified: u64,
 }
@@ -181,8 +190,8 @@ struct ReplayWindow {
 }
 
 impl MessageVerifier {
-    pub(super) fn new(key: BusKey) -> Self {
-        Self { key, senders: HashMap::new(), verified: 0 }
+    pub(super) fn new(key: BusKey, channel: u8) -> Self {
+        Self { key, channel, senders: HashMap::new(), verified: 0 }
     }
 
     /// Verifies a message.
@@ -195,7 +204,7 @@ impl MessageVerifier {
         if header[1..=INSTALLATION_BYTES] != self.key.installation {
             return Err(MessageRejection::Foreign);
         }
-        if !self.key.has_signed(header, content, tag) {
+        if !self.key.has_signed(header, content, self.channel, tag) {
             return Err(MessageRejection::Forged);
         }
         let sender =
@@ -264,7 +273,7 @@ mod tests {
 
     #[test]
     fn signed_message_is_accepted_once() {
-        let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+        let (signer, mut verifier) = (MessageSigner::new(key(1), 0), MessageVerifier::new(key(1), 0));
         let messages: Vec<_> = (0..200_u8).map(|n| signer.sign(&[n])).collect();
         for (n, message) in messages.iter().enumerate() {
             assert_eq!(
@@ -275,14 +284,16 @@ mod tests {
         for message in &messages {
             assert_eq!(verifier.verify(message), Err(MessageRejection::Replayed));
         }
+        let on_another_channel = MessageSigner::new(key(1), 1).sign(b"x");
+        assert_eq!(verifier.verify(&on_another_channel), Err(MessageRejection::Forged));
         // Another process counts from 0.
-        assert!(verifier.verify(&MessageSigner::new(key(1)).sign(b"x")).is_ok());
+        assert!(verifier.verify(&MessageSigner::new(key(1), 0).sign(b"x")).is_ok());
         assert!(!format!("{verifier:?}{signer:?}").contains("mac"));
     }
 
     #[test]
     fn messages_are_accepted_out_of_order() {
-        let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+        let (signer, mut verifier) = (MessageSigner::new(key(1), 0), MessageVerifier::new(key(1), 0));
         let messages: Vec<_> = (0..64_u8).map(|n| signer.sign(&[n])).collect();
         for message in messages.iter().rev() {
             assert!(verifier.verify(message).is_ok());
@@ -292,7 +303,7 @@ mod tests {
 
     #[test]
     fn lost_messages_are_noticed() {
-        let mut verifier = MessageVerifier::new(key(1));
+        let mut verifier = MessageVerifier::new(key(1), 0);
         let mut receive = |sender: u64, numbers: &[u64]| {
             let sender = sender.to_be_bytes();
             numbers.iter().map(|number| verifier.record_number(sender, *number)).collect::<Vec<_>>()
@@ -310,10 +321,10 @@ mod tests {
 
     #[test]
     fn rejections_are_distinguished() {
-        let mut verifier = MessageVerifier::new(key(1));
-        let foreign = MessageSigner::new(BusKey::new([8; 16], &[1; 32])).sign(b"content");
+        let mut verifier = MessageVerifier::new(key(1), 0);
+        let foreign = MessageSigner::new(BusKey::new([8; 16], &[1; 32]), 0).sign(b"content");
         assert_eq!(verifier.verify(&foreign), Err(MessageRejection::Foreign));
-        let forged = MessageSigner::new(key(2)).sign(b"content");
+        let forged = MessageSigner::new(key(2), 0).sign(b"content");
         assert_eq!(verifier.verify(&forged), Err(MessageRejection::Forged));
         let (short, long) = ([VERSION; HEADER_BYTES + TAG_BYTES - 1], vec![VERSION; MAX_MESSAGE_BYTES + 1]);
         for unreadable in [&b""[..], b"{}", b"\x01", &[VERSION], &short, &long] {
@@ -334,12 +345,12 @@ mod tests {
                     key.clone().replace_secrets(&[secret; 32], accepted.as_ref().map(|secret| &secret[..]));
                     key
                 };
-                let message = MessageSigner::new(with(sends)).sign(b"content");
+                let message = MessageSigner::new(with(sends), 0).sign(b"content");
                 assert!(
-                    MessageVerifier::new(with(receives)).verify(&message).is_ok(),
+                    MessageVerifier::new(with(receives), 0).verify(&message).is_ok(),
                     "{sends:?} {receives:?}"
                 );
-                assert_eq!(MessageVerifier::new(key(9)).verify(&message), Err(MessageRejection::Forged));
+                assert_eq!(MessageVerifier::new(key(9), 0).verify(&message), Err(MessageRejection::Forged));
             }
         }
     }
@@ -347,8 +358,8 @@ mod tests {
     /// During an update, gateways of two versions drop the messages of each other and read the events from the database.
     #[test]
     fn another_version_is_rejected() {
-        let mut verifier = MessageVerifier::new(key(1));
-        let message = MessageSigner::new(key(1)).sign(b"content");
+        let mut verifier = MessageVerifier::new(key(1), 0);
+        let message = MessageSigner::new(key(1), 0).sign(b"content");
         for version in [VERSION - 1, VERSION + 1] {
             let other = [&[version], &message[1..]].concat();
             assert_eq!(verifier.verify(&other), Err(MessageRejection::Unreadable));
@@ -358,7 +369,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut verifier = MessageVerifier::new(key(1));
+        let mut verifier = MessageVerifier::new(key(1), 0);
         for n in 0..MAX_SENDERS as u64 + 10 {
             assert_eq!(verifier.record_number(n.to_be_bytes(), 1), Some(false));
         }
@@ -372,7 +383,7 @@ mod tests {
             content in prop::collection::vec(any::<u8>(), 0..50), at in any::<prop::sample::Index>(), bit in 0..8_u8,
             cut in any::<prop::sample::Index>(), other in any::<Vec<u8>>(),
         ) {
-            let (signer, mut verifier) = (MessageSigner::new(key(1)), MessageVerifier::new(key(1)));
+            let (signer, mut verifier) = (MessageSigner::new(key(1), 0), MessageVerifier::new(key(1), 0));
             let message = signer.sign(&content);
             let mut changed = message.clone();
             let at = at.index(changed.len());

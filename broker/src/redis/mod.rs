@@ -3,8 +3,8 @@
 //! # What is in Redis
 //! | key or channel | contents |
 //! |---|---|
-//! | `<prefix>:queue` | a list of `{"orderId","quantity"}`: pushed left with `LPUSH`, popped right with `BLMPOP … RIGHT COUNT n` |
-//! | `<prefix>:events` | a pub/sub channel; a message is a list of order events (`bus_content`) with a signature (`message_auth`) |
+//! | `<prefix>:queue`, `<prefix>:queue.1` … | a list of `{"orderId","quantity"}`: pushed left with `LPUSH`, popped right with `BLMPOP … RIGHT COUNT n` |
+//! | `<prefix>:events`, `<prefix>:events.1` … | a pub/sub channel; a message is a list of order events (`bus_content`) with a signature (`message_auth`) |
 //! | `<prefix>:workers`, `<prefix>:installations` | sorted sets of the users of the queue, each with its expiry time (`registry`) |
 //!
 //! Nothing else is written, and all of it may be deleted at any time. Producers and consumers in other languages can use
@@ -39,11 +39,11 @@ mod topology;
 mod url;
 mod url_list;
 
-pub use self::bus::RedisBus;
+pub use self::bus::{MAX_EVENT_CHANNELS, RedisBus};
 pub use self::client::{DEFAULT_PREFIX, Redis};
 pub use self::connections::RedisCertificates;
 pub use self::message_auth::{BusKey, MIN_SECRET_BYTES};
 pub use self::pool::COMMAND_TIMEOUT;
-pub use self::queue::RedisQueue;
+pub use self::queue::{MAX_QUEUE_LISTS, RedisQueue};
 pub use self::server_info::ServerInfo;
 pub use self::url::redact_url;

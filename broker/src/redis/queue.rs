@@ -1,9 +1,10 @@
-//! The queue in a Redis list for each kind of orders: jobs are pushed left, and the right end is the front.
+//! The queue in one or several Redis lists for each kind of orders: jobs are pushed left, and the right end is the front.
 //!
 //! A pop removes jobs from Redis before a worker has them. Therefore each popped batch is a [`Delivery`] until its puller
 //! takes it; a delivery that is dropped returns its jobs to the front of the list. Jobs that are lost with a process or a
 //! connection in between are pushed again from the database after their visibility timeout.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +21,14 @@ use super::connections::Connections;
 use super::pool::{self, COMMAND_TIMEOUT};
 use crate::error::Error;
 use crate::queue::{Job, Queue, QueueEnd, Registrations};
+use crate::sharding::ShardedQueue;
 
 /// The maximum wait of one `BLMPOP`.
 /// A longer pull repeats it, so that a hanging Redis and a dropped puller are detected.
 const MAX_BLOCK: Duration = Duration::from_secs(1);
+
+/// The maximum number of lists of a queue. A gateway with a worker waits at each of them on a connection.
+pub const MAX_QUEUE_LISTS: u8 = 16;
 
 /// The maximum length of an invalid entry in the log.
 const MAX_LOGGED_ENTRY_BYTES: usize = 200;
@@ -34,13 +39,40 @@ pub struct RedisQueue {
     redis: Redis,
     /// The list.
     key: Arc<str>,
+    /// Its number among the lists of the queue.
+    number: u8,
 }
 
 impl Redis {
     /// Returns the queue of the default kind, in the list `<prefix>:queue`. Those of other kinds are in
     /// `<prefix>:queue:<kind>`.
     pub fn queue(&self) -> RedisQueue {
-        RedisQueue { redis: self.clone(), key: self.keys.queue.as_str().into() }
+        self.queue_list(&Kind::default(), 0)
+    }
+
+    /// Returns the queue of the default kind in `lists` lists: `<prefix>:queue`, `<prefix>:queue.1` and so on. All gateways need
+    /// the same number.
+    pub fn queue_lists(&self, lists: NonZeroU8) -> Arc<dyn Queue> {
+        match lists.get() {
+            1 => Arc::new(self.queue()),
+            lists => {
+                let list = |number| Arc::new(self.queue_list(&Kind::default(), number)) as Arc<dyn Queue>;
+                Arc::new(ShardedQueue::new((0..lists).map(list).collect()))
+            }
+        }
+    }
+
+    fn queue_list(&self, kind: &Kind, number: u8) -> RedisQueue {
+        let mut key = self.keys.queue.clone();
+        if !kind.is_default() {
+            key.push(':');
+            key.push_str(kind.as_str());
+        }
+        // No kind contains a full stop.
+        if number > 0 {
+            key.push_str(&format!(".{number}"));
+        }
+        RedisQueue { redis: self.clone(), key: key.into(), number }
     }
 }
 
@@ -144,9 +176,7 @@ impl RedisQueue {
 #[async_trait]
 impl Queue for RedisQueue {
     fn of_kind(&self, kind: &Kind) -> Arc<dyn Queue> {
-        let base = &self.redis.keys.queue;
-        let key = if kind.is_default() { base.as_str().into() } else { format!("{base}:{kind}").into() };
-        Arc::new(Self { redis: self.redis.clone(), key })
+        Arc::new(self.redis.queue_list(kind, self.number))
     }
 
     async fn push(&self, jobs: &[Job], end: QueueEnd) -> Result<u64, Error> {

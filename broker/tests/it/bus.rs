@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
-use broker::{GatewayId, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal};
+use broker::{GatewayId, GatewayInfo, MAX_EVENTS_PER_MESSAGE, Signal, Subscription};
 use domain::OrderEvent;
-use tokio::sync::mpsc::Receiver;
+use futures_util::FutureExt;
 
 use crate::adapters::{Adapter, events, eventually, within_deadline};
 
-async fn next(subscription: &mut Receiver<Signal>) -> Signal {
+async fn next(subscription: &mut Subscription) -> Signal {
     within_deadline("the next signal", subscription.recv())
         .await
         .expect("a subscription never ends by itself")
 }
 
 /// Receives the next signal, which must be [`Signal::Connected`].
-pub(crate) async fn expect_connected(subscription: &mut Receiver<Signal>) {
+pub(crate) async fn expect_connected(subscription: &mut Subscription) {
     let signal = next(subscription).await;
     assert!(matches!(signal, Signal::Connected), "expected Connected, got {signal:?}");
 }
 
 /// Receives the next signal, which must have events.
-pub(crate) async fn expect_events(subscription: &mut Receiver<Signal>) -> Vec<Arc<OrderEvent>> {
+pub(crate) async fn expect_events(subscription: &mut Subscription) -> Vec<Arc<OrderEvent>> {
     match next(subscription).await {
         Signal::Events(events) => events.to_vec(),
         signal => panic!("expected events, got {signal:?}"),
@@ -96,7 +96,7 @@ pub(crate) async fn slow_subscriber_receives_connected(Adapter { bus, .. }: Adap
     // The subscriber does not read until its channel is full.
     eventually("the channel is full", async || {
         publish_next(&mut published).await;
-        slow.len() == slow.max_capacity()
+        slow.is_full()
     })
     .await;
 
@@ -105,7 +105,7 @@ pub(crate) async fn slow_subscriber_receives_connected(Adapter { bus, .. }: Adap
     eventually("new events arrive again", async || {
         publish_next(&mut published).await;
         let newest = published;
-        while let Ok(signal) = slow.try_recv() {
+        while let Some(Some(signal)) = slow.recv().now_or_never() {
             match signal {
                 Signal::Connected => reported = true,
                 signal @ (Signal::Gateway(_) | Signal::Progress(_)) => panic!("{signal:?} was not published"),

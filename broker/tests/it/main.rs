@@ -17,6 +17,8 @@ mod redis_failover;
 mod redis_server;
 #[cfg(test)]
 mod rejecting_servers;
+#[cfg(test)]
+mod sharding;
 
 /// Runs each case, a function with an [`adapters::Adapter`] argument, once for each adapter.
 macro_rules! conformance {

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use broker::redis::{Redis, RedisCertificates};
-use broker::{Bus, Queue, QueueEnd, Signal};
+use broker::{Bus, Queue, QueueEnd, Signal, Subscription};
 use test_certificates::{Authority, Leaf};
 use test_redis::{Cluster, REDIS, Sentinels, Setup, Tls, VALKEY};
-use tokio::sync::mpsc;
 
 use crate::adapters::{events, eventually, jobs, key, within_deadline};
 
@@ -15,7 +14,7 @@ const QUEUE: &str = "orders:queue";
 const CHANNEL: &str = "orders:events";
 
 /// Waits for `Connected`, unless the subscription was not interrupted, then for events that are published now.
-async fn receives_events(bus: &impl Bus, signals: &mut mpsc::Receiver<Signal>, is_interrupted: bool) {
+async fn receives_events(bus: &impl Bus, signals: &mut Subscription, is_interrupted: bool) {
     within_deadline("an event after Connected", async {
         while is_interrupted && !matches!(signals.recv().await, Some(Signal::Connected)) {}
         // The publisher may still be connected to the previous server.

@@ -1,6 +1,6 @@
 //! Takes jobs from the queue for the workers that wait for jobs of this gateway.
 //!
-//! Each kind of orders has its own queue and its own task. The queue is shared with other gateways and with workers that use it
+//! Each kind of orders has its own queue, and each list of a queue its own task. The queue is shared with other gateways and with workers that use it
 //! directly. Each takes as many jobs as it has free slots, so the queue divides the orders fairly among them.
 
 use std::collections::BTreeSet;
@@ -35,6 +35,14 @@ const RETRY_DELAYS: RetryPolicy =
 /// Pause after jobs that no worker of this gateway may process went back to the queue.
 const RETURNED_PAUSE: Duration = Duration::from_millis(100);
 
+/// A list of the queue of a kind, which has `count` lists.
+#[derive(Clone)]
+struct QueuePart {
+    kind: Kind,
+    list: Arc<dyn Queue>,
+    count: usize,
+}
+
 /// The task that takes jobs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ClaimQueue {
@@ -55,11 +63,16 @@ impl ClaimQueue {
             metrics::gauge!("orders_worker_credits").set(self.claims.unused() as f64);
             // Kinds that only workers name are not known: their number has no limit.
             for (kind, lane) in self.lanes.all() {
-                if self.claims.credits(&kind) > 0 && pulling.insert(kind.clone()) {
+                if self.claims.credits(&kind) == 0 || !pulling.insert(kind.clone()) {
+                    continue;
+                }
+                let lists = lane.queue.lists().map_or_else(|| vec![lane.queue.clone()], <[_]>::to_vec);
+                let count = lists.len();
+                for list in lists {
                     let (this, starts, stop) = (self.clone(), starts.clone(), stop.clone());
-                    let name = kind.clone();
+                    let part = QueuePart { kind: kind.clone(), list, count };
                     let pull = restart_on_panic("claim_queue", move || {
-                        this.clone().pull(name.clone(), lane.queue.clone(), starts.clone(), stop.clone())
+                        this.clone().pull(part.clone(), starts.clone(), stop.clone())
                     });
                     tasks.spawn(pull);
                 }
@@ -75,8 +88,9 @@ impl ClaimQueue {
         tasks.wait().await;
     }
 
-    /// Takes the jobs of one kind, from the first worker for it until `stop`.
-    async fn pull(self, kind: Kind, queue: Arc<dyn Queue>, starts: Arc<Semaphore>, stop: CancellationToken) {
+    /// Takes the jobs of one list, from the first worker for its kind until `stop`.
+    async fn pull(self, part: QueuePart, starts: Arc<Semaphore>, stop: CancellationToken) {
+        let QueuePart { kind, list: queue, count } = part;
         let tasks = TaskTracker::new();
         let mut backoff = Backoff::new(RETRY_DELAYS);
         let log = LogThrottle::default();
@@ -90,7 +104,7 @@ impl ClaimQueue {
                 }
             }
             let pulled = tokio::select! {
-                pulled = queue.pull(credits.min(MAX_PULL), PULL_WAIT) => pulled,
+                pulled = queue.pull(credits.div_ceil(count).min(MAX_PULL), PULL_WAIT) => pulled,
                 () = stop.cancelled() => break,
             };
             match pulled {

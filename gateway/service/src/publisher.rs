@@ -97,7 +97,7 @@ async fn publish(
 
 #[cfg(test)]
 mod tests {
-    use broker::{Error, GatewayInfo, Signal};
+    use broker::{Error, GatewayInfo, Subscription};
     use domain::{OrderId, Status, Timestamp};
     use futures_util::StreamExt;
 
@@ -141,8 +141,8 @@ mod tests {
             Ok(())
         }
 
-        async fn subscribe(&self) -> mpsc::Receiver<Signal> {
-            mpsc::channel(1).1
+        async fn subscribe(&self) -> Subscription {
+            mpsc::channel(1).1.into()
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) async fn run(args: DevArgs, shown: Arc<[Setting]>) -> Result<(), Erro
         return Ok(());
     };
     let (queue, bus): (Arc<dyn Queue>, Arc<dyn Bus>) = match &redis {
-        Some(redis) => prepared.connect_redis(redis).await?,
+        Some(redis) => prepared.connect_redis(redis, &settings).await?,
         None => {
             prepared.store.release_all_unstarted().await.map_err(|error| Error::failed(error.to_string()))?;
             (Arc::new(memory::MemoryQueue::new()), Arc::new(memory::MemoryBus::new()))

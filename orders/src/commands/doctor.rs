@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use broker::Queue as _;
 use domain::EndpointState;
 use gateway::Store;
 use gateway::store::{Error as StoreError, EventLogReport, IntegrityReport, IssueKind, LogEnds};
@@ -56,7 +55,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Error> {
         let _ = writeln!(text, "queue              paused {until}");
     }
     if let Some(redis) = redis {
-        let _ = match redis.queue().len().await {
+        let _ = match args.redis.queue(&redis).len().await {
             Ok(length) => writeln!(text, "queue length       {length}"),
             Err(error) => writeln!(text, "queue length       unknown: {error}"),
         };

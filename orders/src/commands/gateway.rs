@@ -20,7 +20,7 @@ pub(super) async fn run(args: GatewayArgs, shown: Arc<[Setting]>) -> Result<(), 
     let Some(mut prepared) = PreparedGateway::new(&settings, config, secret_files).await? else {
         return Ok(());
     };
-    let (queue, bus) = prepared.connect_redis(&redis).await?;
+    let (queue, bus) = prepared.connect_redis(&redis, &settings).await?;
     let (store, shutdown) = (prepared.store.clone(), prepared.shutdown.clone());
     let (http_addr, grpc_addr) = (prepared.http_addr, prepared.grpc_addr);
     let (https, grpc_tls) = (prepared.config.tls.http.is_some(), prepared.config.tls.grpc.is_some());

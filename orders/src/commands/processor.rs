@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::routing::get;
-use broker::Queue;
 use broker::redis::Redis;
 use processor::ProcessorHealth;
 use tokio::net::TcpStream;
@@ -72,7 +71,7 @@ pub(super) async fn run(args: ProcessorArgs) -> Result<(), Error> {
     let stop_health = CancellationToken::new();
     let readiness = get(readyz).with_state(health);
     let served = tokio::spawn(health_port::serve(listener, readiness, worker, stop_health.clone()));
-    let queue = redis.map(|redis| Arc::new(redis.queue()) as Arc<dyn Queue>);
+    let queue = redis.map(|redis| args.redis.queue(&redis));
     let outcome = processor::run(config, queue, handler, shutdown.cancelled_owned()).await;
     stop_health.cancel();
     outcome.map_err(|error| Error::failed(format!("the processor ended: {error}")))?;

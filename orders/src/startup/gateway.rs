@@ -141,10 +141,11 @@ impl PreparedGateway {
     pub(crate) async fn connect_redis(
         &mut self,
         redis: &Redis,
+        settings: &GatewaySettings,
     ) -> Result<(Arc<dyn Queue>, Arc<dyn Bus>), Error> {
         check_redis(redis, "orders are accepted and processed later", &self.shutdown).await?;
         let key = self.bus_key().await?;
-        Ok((Arc::new(redis.queue()), Arc::new(redis.bus(key))))
+        Ok((settings.redis.queue(redis), settings.bus.bus(redis, &key)))
     }
 
     /// Returns the key that authenticates messages between gateways. Its secret is the configured one or that of the

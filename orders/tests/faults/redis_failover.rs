@@ -82,6 +82,19 @@ async fn redis_cluster_kill() {
     resumes(run).await;
 }
 
+/// The queue has several lists, and the events have several channels. The node of one list ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_cluster_lists() {
+    let mut cluster = Cluster::start(&REDIS).await;
+    let count = |name: &str, count: &str| (name.to_owned(), count.to_owned());
+    let redis_variables =
+        vec![count("ORDERS_REDIS_QUEUE_LISTS", "3"), count("ORDERS_REDIS_EVENT_CHANNELS", "4")];
+    let plan = Plan { redis_url: Some(cluster.url()), redis_variables, ..Plan::patient() };
+    let run = Run::on_servers("redis_cluster_lists", plan).await;
+    cluster.kill_owner("orders:queue.1").await;
+    resumes(run).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_cluster_failover() {
     let cluster = Cluster::start(&REDIS).await;

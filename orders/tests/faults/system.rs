@@ -96,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) persistent_redis: bool,
     /// The URL of a Redis of several servers, in place of the one of the system.
     pub(crate) redis_url: Option<String>,
+    /// Variables for Redis of all gateways and processors.
+    pub(crate) redis_variables: Vec<(String, String)>,
     /// MariaDB has a replica for a failover.
     pub(crate) standby: bool,
     /// The connections whose proxy can cause faults.
@@ -130,6 +132,7 @@ impl Default for Plan {
             lease_ms: 2_000,
             persistent_redis: false,
             redis_url: None,
+            redis_variables: Vec::new(),
             standby: false,
             link: None,
             processors: 2,
@@ -227,6 +230,7 @@ impl System {
             // Another gateway soon delivers in place of one that was killed.
             ("ORDERS_WEBHOOK_REQUEST_TIMEOUT".to_owned(), "1s".to_owned()),
         ];
+        variables.extend_from_slice(&plan.redis_variables);
         if i == 0 {
             variables.extend_from_slice(&plan.gateway_variables);
         }
@@ -256,6 +260,7 @@ impl System {
         if i == 0 {
             variables.push(("ORDERS_JOB_SOURCE".to_owned(), "queue".to_owned()));
             variables.push(("REDIS_URL".to_owned(), plan.redis_url_on(redis)));
+            variables.extend_from_slice(&plan.redis_variables);
         }
         variables.extend_from_slice(&plan.processor_variables);
         self.processors.push(Part::start(self.folder.path(), format!("processor {i}"), arguments, variables));

@@ -1,9 +1,12 @@
 //! The database, Redis, and the secret that gateways share.
 
+use std::num::NonZeroU8;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use broker::redis::{Redis, RedisCertificates};
+use broker::redis::{BusKey, MAX_EVENT_CHANNELS, MAX_QUEUE_LISTS, Redis, RedisCertificates};
+use broker::{Bus, Queue};
 use clap::{Args, ValueEnum};
 use gateway::Store;
 use tokio::runtime::Handle;
@@ -200,6 +203,17 @@ pub(crate) struct RedisArgs {
         default_value = broker::redis::DEFAULT_PREFIX
     )]
     pub(crate) redis_prefix: String,
+    /// Number of lists into which the queue of each kind is divided, 1 to 16: in a cluster of Redis, each can be on another
+    /// node. All gateways, and processors with --job-source queue, need the same number
+    #[arg(
+        long,
+        env = "ORDERS_REDIS_QUEUE_LISTS",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<u8>(1..=MAX_QUEUE_LISTS.into()),
+        default_value = "1"
+    )]
+    pub(crate) redis_queue_lists: u8,
     /// File with the certificate authorities of a rediss:// server (PEM), in place of those of the system. Read again on
     /// change and on SIGHUP [default: those of the system, or of SSL_CERT_FILE]
     #[arg(long, env = "ORDERS_REDIS_CA", hide_env_values = true, value_name = "FILE")]
@@ -225,6 +239,11 @@ impl RedisArgs {
         let redis = Redis::with_certificates(url.expose_secret(), &self.redis_prefix, certificates)
             .map_err(|error| Error::usage(format!("--redis-url (REDIS_URL) cannot be used: {error}")))?;
         Ok(Some(redis))
+    }
+
+    /// Returns the queue.
+    pub(crate) fn queue(&self, redis: &Redis) -> Arc<dyn Queue> {
+        redis.queue_lists(NonZeroU8::new(self.redis_queue_lists).unwrap_or(NonZeroU8::MIN))
     }
 
     /// Adds the files of this client to `files`: the one with the URL, and those for TLS.
@@ -296,9 +315,25 @@ pub(crate) struct BusArgs {
         value_parser = values::in_file(values::bus_secrets)
     )]
     pub(crate) bus_secret_file: Option<InFile<BusSecrets>>,
+    /// Number of channels of Redis over which events are published, 1 to 64, by the shards of the orders: in a cluster, each
+    /// can be on another node. All gateways need the same number
+    #[arg(
+        long,
+        env = "ORDERS_REDIS_EVENT_CHANNELS",
+        hide_env_values = true,
+        value_name = "COUNT",
+        value_parser = values::number::<u8>(1..=MAX_EVENT_CHANNELS.into()),
+        default_value = "1"
+    )]
+    pub(crate) redis_event_channels: u8,
 }
 
 impl BusArgs {
+    /// Returns the bus.
+    pub(crate) fn bus(&self, redis: &Redis, key: &BusKey) -> Arc<dyn Bus> {
+        redis.bus_channels(key, NonZeroU8::new(self.redis_event_channels).unwrap_or(NonZeroU8::MIN))
+    }
+
     /// Logs a warning if other users of the machine have access to the file. Its group may read it: Kubernetes mounts
     /// secrets for the group of the process.
     pub(crate) fn check_mode(&self) {
