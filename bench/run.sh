@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything in about 45 minutes, and writes the tables into BENCHMARKS.md:
+# Measures everything in about 50 minutes, and writes the tables into BENCHMARKS.md:
 #
 #   bench/run.sh                    all sections
 #   bench/run.sh compare limits     some of them
@@ -25,9 +25,10 @@ declare -A sections=(
   [subscriptions]="subscriptions"
   [fan-out]="fan-out"
   [mixed]="mixed"
+  [scale]="scale"
   [overload]="overload --overload-duration 30s"
 )
-order=(compare everyday limits accept embedded defaults push backlog listing subscriptions fan-out mixed overload)
+order=(compare everyday limits accept embedded defaults push backlog listing subscriptions fan-out mixed scale overload)
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; echo "sections: ${order[*]}"; exit 2; }
 

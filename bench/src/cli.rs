@@ -9,7 +9,7 @@ use crate::limits;
 use crate::report::{Report, Results};
 use crate::scenarios::{
     accept, backlog, compare, events, everyday, fan_out, limits as limits_scenario, listing, mixed, overload,
-    pipeline, push, subscriptions,
+    pipeline, push, scale, subscriptions,
 };
 use crate::servers::Lab;
 
@@ -49,6 +49,8 @@ pub(crate) enum Scenario {
     Mixed(WithCommon<mixed::Settings>),
     /// Few orders per second: latency, CPU, wake-ups, and requests to the database and Redis for each order
     Everyday(WithCommon<everyday::Settings>),
+    /// Several gateways: what each further one costs, and a large installation that is computed from the costs
+    Scale(WithCommon<scale::Settings>),
     /// Runs the server of a limit
     #[command(hide = true, subcommand)]
     Serve(limits::Role),
@@ -94,6 +96,7 @@ impl Scenario {
             Self::Events(with) => with.report(events::run),
             Self::Mixed(with) => with.report(mixed::run),
             Self::Everyday(with) => with.report(everyday::run),
+            Self::Scale(with) => with.report(scale::run),
             Self::Serve(role) => limits::serve(role).map(|()| String::new()),
         }
     }

@@ -12,4 +12,5 @@ pub(crate) mod mixed;
 pub(crate) mod overload;
 pub(crate) mod pipeline;
 pub(crate) mod push;
+pub(crate) mod scale;
 pub(crate) mod subscriptions;

@@ -6,6 +6,7 @@
 
 mod counters;
 mod database;
+mod fleet;
 mod lab;
 mod prefill;
 mod process;
@@ -15,8 +16,9 @@ mod systems;
 
 pub(crate) use self::counters::Counters;
 pub(crate) use self::database::Database;
+pub(crate) use self::fleet::{Fleet, MAX_GATEWAYS};
 pub(crate) use self::lab::Lab;
 pub(crate) use self::prefill::Prefill;
 pub(crate) use self::process::{local_address, split_port};
-pub(crate) use self::running::{Cpu, LOAD, Memory, Servers, cpu_used};
+pub(crate) use self::running::{Cpu, LOAD, Memory, Servers, ThreadCpu, cpu_used};
 pub(crate) use self::systems::{System, Tuning};

@@ -101,6 +101,17 @@ pub(super) fn cpu_seconds(pid: u32) -> io::Result<f64> {
     Ok(ticks.map_or(0.0, Iterator::sum) / TICKS_PER_SECOND)
 }
 
+/// Returns the user and system time of the running threads of a process.
+pub(super) fn thread_cpu_seconds(pid: u32) -> io::Result<f64> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread can end meanwhile.
+        let times = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += times.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or_default();
+    }
+    Ok(nanos as f64 / 1e9)
+}
+
 /// Returns how often the running threads of a process have waited and were woken again.
 pub(super) fn wake_ups(pid: u32) -> io::Result<u64> {
     let mut sum = 0;

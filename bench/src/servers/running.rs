@@ -12,7 +12,7 @@ use super::database::Database;
 use super::lab::{Lab, create_temporary_folder};
 use super::process::{
     command_as_user, cpu_seconds, create_owned_folder, find_free_ports, killed_with_parent, local_address,
-    log_path, resident_bytes,
+    log_path, resident_bytes, thread_cpu_seconds,
 };
 use crate::delay_proxy::ResponseDelay;
 use crate::simple_http;
@@ -48,6 +48,9 @@ struct Process {
 
 /// CPU seconds of each process.
 pub(crate) type Cpu = BTreeMap<String, f64>;
+
+/// The same without the time of threads that have ended, to a nanosecond instead of a hundredth of a second.
+pub(crate) type ThreadCpu = BTreeMap<String, f64>;
 
 /// Resident bytes of each process.
 pub(crate) type Memory = BTreeMap<String, u64>;
@@ -205,6 +208,11 @@ impl Servers {
             used.insert((*name).to_owned(), cpu_seconds(child.id())?);
         }
         Ok(used)
+    }
+
+    /// Returns the CPU time of the running threads of each process.
+    pub(crate) fn thread_cpu(&self) -> io::Result<ThreadCpu> {
+        self.pids().map(|(name, pid)| Ok((name.to_owned(), thread_cpu_seconds(pid)?))).collect()
     }
 
     /// Returns the name and the id of each process.

@@ -60,11 +60,11 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    fn processor_flags(&self) -> Vec<String> {
+    pub(super) fn processor_flags(&self) -> Vec<String> {
         flag("--concurrency", self.concurrency)
     }
 
-    fn gateway_flags(&self) -> Vec<String> {
+    pub(super) fn gateway_flags(&self) -> Vec<String> {
         flag("--max-queue-depth", self.max_queue_depth)
     }
 
@@ -81,7 +81,7 @@ fn flag(name: &str, value: usize) -> Vec<String> {
 }
 
 /// The simulate handler without a delay.
-const NO_WORK: [&str; 4] = ["--simulate-min-delay", "0", "--simulate-max-delay", "0"];
+pub(super) const NO_WORK: [&str; 4] = ["--simulate-min-delay", "0", "--simulate-max-delay", "0"];
 
 impl Servers {
     /// Starts a system on a fresh database and waits until it accepts orders.
