@@ -155,6 +155,7 @@ const LABELS: [(&str, &[LabelValues]); 19] = [
                 "retention",
                 "search",
                 "signals",
+                "sweeper",
                 "webhook_housekeeping",
                 "webhooks",
                 "workers",
