@@ -1,6 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::slot::Slot;
+use crate::tenant::TenantId;
+
 /// The maximum length of an idempotency key, in characters.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -19,6 +22,12 @@ impl IdempotencyKey {
     /// Returns the key in its stored form.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// Returns the slot of the key of a tenant: that of the orders of its create.
+    pub fn slot(&self, tenant: &TenantId) -> Slot {
+        // No tenant contains a zero byte.
+        Slot::of(&[tenant.as_str().as_bytes(), &[0], self.as_bytes()].concat())
     }
 }
 

@@ -83,7 +83,7 @@ struct Health {
 struct Check {
     /// `database`: it responds. `writes`: it accepts writes. `queue`: it responds and accepts jobs.
     /// `workers`: at least one is connected. `processing`: the queue is not paused. `kinds`: each kind that waits has a
-    /// worker. `replica`: the one of `--database-read-url` can be read.
+    /// worker. `replica`: the one of `--database-read-url` can be read. `shards`: each shard of the database accepts writes.
     #[schema(example = "database")]
     name: &'static str,
     /// State.
@@ -143,6 +143,7 @@ async fn readyz(
         kinds(&state),
     ];
     checks.extend(replica(&state));
+    checks.extend(shards(&state));
     let status = overall(&checks, state.context.departing.is_cancelled());
     let checks = if verbose { checks } else { Vec::new() };
     let code = match status {
@@ -212,6 +213,13 @@ fn processing(state: &HealthState) -> Check {
         None => format!("the queue is paused since {at}, until it is resumed"),
     });
     Check::known("processing", HealthStatus::Degraded, paused)
+}
+
+/// Checks which shards accept writes, if the database has shards.
+fn shards(state: &HealthState) -> Option<Check> {
+    let unhealthy = state.store.unhealthy_shards();
+    let detail = (!unhealthy.is_empty()).then(|| format!("no writes in {}", unhealthy.join(", ")));
+    state.store.has_shards().then(|| Check::known("shards", HealthStatus::Degraded, detail))
 }
 
 fn kinds(state: &HealthState) -> Check {

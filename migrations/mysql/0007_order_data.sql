@@ -68,3 +68,16 @@ CREATE TABLE sweeper (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 INSERT IGNORE INTO sweeper (single) VALUES (1);
+
+-- The shard of Vitess in which the row is, for its vindex; 0 without shards.
+ALTER TABLE event_log ADD COLUMN shard SMALLINT UNSIGNED NOT NULL DEFAULT 0;
+
+-- The latest move of events from each other shard to the first one, which has the numbered log. Empty without shards.
+CREATE TABLE event_log_sources (
+    shard   SMALLINT UNSIGNED NOT NULL,
+    -- The number of moves.
+    moves   BIGINT            NOT NULL,
+    -- The ids of the rows of the latest one, 8 bytes each, which the next one removes from the shard.
+    row_ids VARBINARY(2048)   NOT NULL,
+    PRIMARY KEY (shard)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

@@ -67,3 +67,16 @@ CREATE TABLE sweeper (
 );
 
 INSERT OR IGNORE INTO sweeper (single) VALUES (1);
+
+-- The shard of Vitess in which the row is, for its vindex; 0 without shards.
+ALTER TABLE event_log ADD COLUMN shard SMALLINT NOT NULL DEFAULT 0;
+
+-- The latest move of events from each other shard to the first one, which has the numbered log. Empty without shards.
+CREATE TABLE event_log_sources (
+    shard   SMALLINT NOT NULL,
+    -- The number of moves.
+    moves   BIGINT   NOT NULL,
+    -- The ids of the rows of the latest one, 8 bytes each, which the next one removes from the shard.
+    row_ids BLOB     NOT NULL,
+    PRIMARY KEY (shard)
+);

@@ -60,7 +60,9 @@ const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(crate) struct Dispatch {
+    /// One shard of the database, and its index.
     pub(crate) store: Store,
+    pub(crate) shard: usize,
     pub(crate) orders: Orders,
     pub(crate) lanes: Lanes,
     pub(crate) config: Arc<Config>,
@@ -132,7 +134,7 @@ impl Dispatch {
         }
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
-            let woken = self.wake.notified();
+            let woken = self.wake.notified(self.shard);
             if Instant::now() >= scan.next {
                 turns.values_mut().for_each(|turns| turns.tenants.restart());
                 self.learn_kinds().await;
@@ -182,7 +184,8 @@ impl Dispatch {
         let mut is_full = false;
         for (kind, lane) in self.lanes.all() {
             let turns = turns.entry(kind.clone()).or_insert_with(|| Turns::of(kind.clone()));
-            let is_woken = lane.take_wake() || kind.is_default();
+            // The wake-up is for one of the shards, and each has orders of the kind.
+            let is_woken = lane.take_wake() || kind.is_default() || self.store.has_shards();
             if !is_woken && Instant::now() < turns.next {
                 continue;
             }

@@ -7,21 +7,26 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 /// Wakes dispatch. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Wake {
-    notify: Arc<Notify>,
+    /// One for each shard of the database, because dispatch runs in each.
+    notify: Arc<[Notify]>,
     full: Arc<AtomicBool>,
 }
 
 impl Wake {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { notify: (0..shards.max(1)).map(|_| Notify::new()).collect(), full: Arc::default() }
+    }
+
     /// Reports that an order is ready.
     pub(crate) fn due(&self) {
-        self.notify.notify_one();
+        self.notify.iter().for_each(Notify::notify_one);
     }
 
     /// Completes at the next wake-up, including one before the first poll.
-    pub(crate) fn notified(&self) -> Notified<'_> {
-        self.notify.notified()
+    pub(crate) fn notified(&self, shard: usize) -> Notified<'_> {
+        self.notify[shard.min(self.notify.len() - 1)].notified()
     }
 
     /// Sets whether the queue is full.
@@ -32,7 +37,7 @@ impl Wake {
     /// Reports a start; wakes dispatch if the queue was full.
     pub(crate) fn started(&self) {
         if self.full.load(Ordering::Relaxed) {
-            self.notify.notify_one();
+            self.due();
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct GroupCommitLimits {
 }
 
 /// The reason why a group has no results.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubmitError {
     /// The backlog is full. Nothing was done.
     Overloaded,
@@ -53,6 +53,8 @@ pub(crate) enum SubmitError {
     NotStarted,
     /// The deadline passed after the group was taken.
     OutcomeUnknown,
+    /// The shard of the database does not respond. Nothing was done.
+    ShardUnavailable,
     /// The flush panicked, also when it was repeated for this group only.
     Panicked,
 }

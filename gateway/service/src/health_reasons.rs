@@ -60,6 +60,7 @@ macro_rules! codes {
 codes! {
     WritesRefused "writes_refused" Critical;
     DatabaseUnavailable "database_unavailable" Critical;
+    ShardUnavailable "shard_unavailable" Critical;
     SeveralInstallations "several_installations" Critical;
     NoWorkers "no_workers" Critical;
     QueueUnavailable "queue_unavailable" Critical;
@@ -161,6 +162,15 @@ impl HealthReasons {
         } else if let Err(error) = self.store.ping().await {
             tracing::debug!(%error, "the database does not answer");
             add(HealthCode::DatabaseUnavailable, "the database does not answer".to_owned(), None);
+        }
+        let unhealthy = self.store.unhealthy_shards();
+        if !unhealthy.is_empty() {
+            let message = format!(
+                "{} of the database does not accept writes: {}",
+                count(unhealthy.len() as u64, "shard"),
+                unhealthy.join(", ")
+            );
+            add(HealthCode::ShardUnavailable, message, None);
         }
         if self.health.installations() > 1 {
             let message = "gateways with different databases use the same Redis prefix";

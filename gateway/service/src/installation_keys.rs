@@ -8,16 +8,31 @@ use gateway_store::Installation;
 
 /// Derives ids, lease tokens and keys from the secret of the installation. Cheap to clone.
 #[derive(Clone)]
-pub struct InstallationKeys(Hmac<Sha256>);
+pub struct InstallationKeys {
+    secret: Hmac<Sha256>,
+    /// Whether the orders of a bulk create have ids in one slot.
+    one_slot: bool,
+}
 
 impl InstallationKeys {
     pub(crate) fn new(installation: &Installation) -> Self {
-        Self(Hmac::new_from_slice(&installation.secret).expect("HMAC takes keys of every length"))
+        let secret = Hmac::new_from_slice(&installation.secret).expect("HMAC takes keys of every length");
+        Self { secret, one_slot: false }
+    }
+
+    /// Sets whether the orders of a bulk create have ids in one slot, and are therefore in one shard of the database.
+    pub(crate) fn with_slots(self, one_slot: bool) -> Self {
+        Self { one_slot, ..self }
     }
 
     /// Derives the ids of a bulk create from the first one. Known ids do not reveal the others.
     pub(crate) fn bulk_ids(&self, first: OrderId, count: usize) -> Vec<OrderId> {
-        first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()))
+        let mut ids = first.batch_ids(count, |n| self.number(b"run", first.as_bytes(), &n.to_be_bytes()));
+        if self.one_slot {
+            let slot = first.slot();
+            ids.iter_mut().for_each(|id| *id = id.in_slot(slot));
+        }
+        ids
     }
 
     /// Converts a lease token to that of the worker of this order, and back.
@@ -31,7 +46,7 @@ impl InstallationKeys {
 
     /// Derives a secret for one purpose.
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        let mut mac = self.0.clone();
+        let mut mac = self.secret.clone();
         mac.update(b"key");
         mac.update(purpose.as_bytes());
         mac.finalize().into_bytes().into()
@@ -44,7 +59,7 @@ impl InstallationKeys {
     }
 
     fn number(&self, label: &[u8], first: &[u8], second: &[u8]) -> u64 {
-        let mut mac = self.0.clone();
+        let mut mac = self.secret.clone();
         for part in [label, first, second] {
             mac.update(&[u8::try_from(part.len()).unwrap_or(u8::MAX)]);
             mac.update(part);
@@ -83,6 +98,15 @@ mod tests {
             numbers.sort_unstable();
             assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]));
         }
+    }
+
+    #[test]
+    fn bulk_ids_have_one_slot_in_a_database_with_shards() {
+        let keys = keys(1).with_slots(true);
+        let first = OrderId::first_of_batch(Timestamp::from_micros(1_700_000_000_000_999), 1_000);
+        let ids = keys.bulk_ids(first, 1_000);
+        assert!(ids.iter().all(|id| id.slot() == first.slot()) && ids.is_sorted_by(|a, b| a < b));
+        assert_eq!((ids[0], keys.bulk_ids(first, 1_000)), (first, ids));
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod queue_capacity;
 mod queue_shares;
 mod retention;
 mod service;
+mod shard_commits;
 mod spans;
 mod sweeper;
 pub mod system;

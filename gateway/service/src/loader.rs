@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{Order, OrderEvent, OrderId, Principal, Scope, TenantId};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -76,12 +76,21 @@ pub fn orders(orders: &Orders) -> OrderLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |principal, ids| {
         let orders = orders.clone();
-        async move {
-            let FoundOrders { orders, unreadable } = orders.get_many(&principal, &ids).await?;
-            let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
-            let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
-            Ok(orders.chain(unreadable).collect())
-        }
+        by_shard(
+            orders.clone(),
+            ids,
+            |id| *id,
+            move |ids| {
+                let (orders, principal) = (orders.clone(), principal.clone());
+                async move {
+                    let FoundOrders { orders, unreadable } = orders.get_many(&principal, &ids).await?;
+                    let orders = orders.into_iter().map(|order| (order.id, Ok(Arc::new(order))));
+                    let unreadable = unreadable.into_iter().map(|one| (one.order_id, Err(one.into())));
+                    Ok(orders.chain(unreadable).collect())
+                }
+                .boxed()
+            },
+        )
         .boxed()
     })
 }
@@ -91,10 +100,19 @@ pub fn outputs(orders: &Orders) -> OutputsLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |_, ids| {
         let orders = orders.clone();
-        async move {
-            let outputs = orders.outputs_of_many(&ids).await?;
-            Ok(outputs.into_iter().map(|(id, outputs)| (id, Ok(outputs))).collect())
-        }
+        by_shard(
+            orders.clone(),
+            ids,
+            |id| *id,
+            move |ids| {
+                let orders = orders.clone();
+                async move {
+                    let outputs = orders.outputs_of_many(&ids).await?;
+                    Ok(outputs.into_iter().map(|(id, outputs)| (id, Ok(outputs))).collect())
+                }
+                .boxed()
+            },
+        )
         .boxed()
     })
 }
@@ -103,32 +121,65 @@ pub fn outputs(orders: &Orders) -> OutputsLoader {
 pub fn events(orders: &Orders) -> EventLoader {
     let orders = orders.clone();
     Loader::new(orders.config().batch_size, move |principal: Arc<Principal>, cursors: Vec<(OrderId, u32)>| {
-        let orders = orders.clone();
-        async move {
-            // Requests of one order after different sequences share one read.
-            let mut firsts: HashMap<OrderId, u32> = HashMap::new();
-            for (id, after) in &cursors {
-                firsts.entry(*id).and_modify(|first| *first = (*first).min(*after)).or_insert(*after);
-            }
-            let firsts: Vec<(OrderId, u32)> = firsts.into_iter().collect();
-            let mut timelines: HashMap<OrderId, Vec<Arc<OrderEvent>>> = HashMap::new();
-            let Timelines { events, unreadable } = orders.events_of_many(&principal, &firsts).await?;
-            for event in events {
-                timelines.entry(event.order_id).or_default().push(event);
-            }
-            let unreadable: HashMap<OrderId, Error> =
-                unreadable.into_iter().map(|one| (one.order_id, one.into())).collect();
-            let timeline = |(id, after): (OrderId, u32)| {
-                if let Some(error) = unreadable.get(&id) {
-                    return ((id, after), Err(error.clone()));
-                }
-                let events = timelines.get(&id).into_iter().flatten();
-                ((id, after), Ok(events.filter(|event| event.sequence > after).cloned().collect()))
-            };
-            Ok(cursors.into_iter().map(timeline).collect())
-        }
-        .boxed()
+        let (orders, all) = (orders.clone(), orders.clone());
+        let load = move |cursors: Vec<(OrderId, u32)>| {
+            load_events(orders.clone(), principal.clone(), cursors).boxed()
+        };
+        by_shard(all, cursors, |(id, _)| *id, load).boxed()
     })
+}
+
+async fn load_events(
+    orders: Orders,
+    principal: Arc<Principal>,
+    cursors: Vec<(OrderId, u32)>,
+) -> Result<Loaded<(OrderId, u32), Vec<Arc<OrderEvent>>>, Error> {
+    // Requests of one order after different sequences share one read.
+    let mut firsts: HashMap<OrderId, u32> = HashMap::new();
+    for (id, after) in &cursors {
+        firsts.entry(*id).and_modify(|first| *first = (*first).min(*after)).or_insert(*after);
+    }
+    let firsts: Vec<(OrderId, u32)> = firsts.into_iter().collect();
+    let mut timelines: HashMap<OrderId, Vec<Arc<OrderEvent>>> = HashMap::new();
+    let Timelines { events, unreadable } = orders.events_of_many(&principal, &firsts).await?;
+    for event in events {
+        timelines.entry(event.order_id).or_default().push(event);
+    }
+    let unreadable: HashMap<OrderId, Error> =
+        unreadable.into_iter().map(|one| (one.order_id, one.into())).collect();
+    let timeline = |(id, after): (OrderId, u32)| {
+        if let Some(error) = unreadable.get(&id) {
+            return ((id, after), Err(error.clone()));
+        }
+        let events = timelines.get(&id).into_iter().flatten();
+        ((id, after), Ok(events.filter(|event| event.sequence > after).cloned().collect()))
+    };
+    Ok(cursors.into_iter().map(timeline).collect())
+}
+
+/// Loads the keys of each shard of the database, so that one that does not respond fails its own keys only.
+async fn by_shard<K: Copy + Eq + Hash, V>(
+    orders: Orders,
+    keys: Vec<K>,
+    id: impl Fn(&K) -> OrderId,
+    load: impl Fn(Vec<K>) -> BoxFuture<'static, Result<Loaded<K, V>, Error>>,
+) -> Result<Loaded<K, V>, Error> {
+    let mut parts = orders.by_shard(keys, |key| id(key).slot());
+    if parts.len() == 1 {
+        return load(parts.pop().unwrap_or_default()).await;
+    }
+    let loads = parts.into_iter().map(|part| {
+        let loading = load(part.clone());
+        async move { (part, loading.await) }
+    });
+    let mut all = HashMap::new();
+    for (part, loaded) in join_all(loads).await {
+        match loaded {
+            Ok(loaded) => all.extend(loaded),
+            Err(error) => all.extend(part.into_iter().map(|key| (key, Err(error.clone())))),
+        }
+    }
+    Ok(all)
 }
 
 /// Loads values in batches. Cheap to clone.

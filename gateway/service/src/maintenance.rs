@@ -11,6 +11,9 @@ use crate::sweeper::Sweeper;
 /// Interval of removing expired idempotency keys and entries of the audit log.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Interval of testing a shard that did not accept a write.
+const SHARD_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Updates the database's clock, its read-only state and the number of parked orders, until `stop`.
 pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
     loop {
@@ -26,6 +29,19 @@ pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
                     metrics::gauge!("orders_parked").set(parked as f64);
                 }
             }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Tests the shards that did not accept a write, until `stop`. Without shards it ends at once.
+pub(crate) async fn retry_shards(store: Store, stop: CancellationToken) {
+    if !store.has_shards() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SHARD_INTERVAL) => store.retry_unhealthy_shards().await,
             () = stop.cancelled() => return,
         }
     }

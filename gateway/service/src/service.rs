@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use broker::{Bus, GatewayId, GatewayInfo, Queue};
+use futures_util::future::join_all;
 use gateway_store::{Error as StoreError, Store};
 use telemetry::panics::restart_on_panic;
 use tokio::task::JoinHandle;
@@ -82,7 +83,8 @@ impl Service {
         let ServiceParts { config, store, queue, bus } = parts;
         let config = Arc::new(config);
         let installation = store.installation().await?;
-        let wake = Wake::default();
+        let shards = store.shards();
+        let wake = Wake::new(shards.len());
         let signals = Signals::new(&store);
         let presence = Presence::new(GatewayInfo {
             id: GatewayId(signals.gateway().cast_unsigned()),
@@ -110,7 +112,7 @@ impl Service {
             tasks: writes.clone(),
         };
         let orders = Orders::start(
-            InstallationKeys::new(&installation),
+            InstallationKeys::new(&installation).with_slots(store.has_shards()),
             &config,
             &claims,
             &direct_enqueue,
@@ -138,17 +140,20 @@ impl Service {
             orders: orders.clone(),
             store: store.clone(),
         };
-        let dispatch = Dispatch {
-            store: store.clone(),
+        let dispatch = shards.into_iter().enumerate().map(|(shard, store)| Dispatch {
+            store,
+            shard,
             orders: orders.clone(),
-            lanes,
-            config,
-            wake,
+            lanes: lanes.clone(),
+            config: config.clone(),
+            wake: wake.clone(),
             health: health.clone(),
             sweeper: sweeper.clone(),
-        };
+        });
+        let dispatch = dispatch.collect();
         let background = Background {
             dispatch,
+            config: config.clone(),
             claim_queue,
             feed: feed.clone(),
             event_log: event_log.clone(),
@@ -179,7 +184,9 @@ impl Service {
 
 /// The background tasks of a gateway. Each starts again after a panic.
 pub struct Background {
-    dispatch: Dispatch,
+    /// One for each shard of the database.
+    dispatch: Vec<Dispatch>,
+    config: Arc<Config>,
     claim_queue: ClaimQueue,
     feed: Feed,
     event_log: EventLog,
@@ -199,12 +206,23 @@ impl Background {
         stop: &CancellationToken,
         stop_dispatch: CancellationToken,
     ) -> JoinHandle<()> {
-        let Self { dispatch, claim_queue, feed, event_log, bus, health, signals, workers, sweeper, store } =
-            self;
-        let log_retention = dispatch.config.log_retention;
-        let (retained, audit_retention) = (dispatch.config.retention, dispatch.config.audit_retention);
-        let (stop_feed, stop_clock, stop_prune, stop_retention, stop_health) =
-            (stop.clone(), stop.clone(), stop.clone(), stop.clone(), stop.clone());
+        let Self {
+            dispatch,
+            config,
+            claim_queue,
+            feed,
+            event_log,
+            bus,
+            health,
+            signals,
+            workers,
+            sweeper,
+            store,
+        } = self;
+        let log_retention = config.log_retention;
+        let (retained, audit_retention) = (config.retention, config.audit_retention);
+        let (stop_feed, stop_clock, stop_prune, stop_health) =
+            (stop.clone(), stop.clone(), stop.clone(), stop.clone());
         let (clock, prune, audit, stop_audit) = (store.clone(), store.clone(), store.clone(), stop.clone());
         let (stop_signals, stop_workers) = (stop.clone(), stop.clone());
         tasks.spawn(restart_on_panic("signals", move || signals.clone().run(stop_signals.clone())));
@@ -222,6 +240,10 @@ impl Background {
         tasks.spawn(restart_on_panic("clock", move || {
             maintenance::follow_database(clock.clone(), stop_clock.clone())
         }));
+        let (shards, stop_shards) = (store.clone(), stop.clone());
+        tasks.spawn(restart_on_panic("shards", move || {
+            maintenance::retry_shards(shards.clone(), stop_shards.clone())
+        }));
         let (replica, stop_replica) = (store.clone(), stop.clone());
         tasks.spawn(restart_on_panic("replica", move || {
             maintenance::follow_replica(replica.clone(), stop_replica.clone())
@@ -233,13 +255,21 @@ impl Background {
         tasks.spawn(restart_on_panic("audit_log", move || {
             maintenance::prune_audit_log(audit.clone(), of_audit.clone(), audit_retention, stop_audit.clone())
         }));
-        let (of_retention, stop_sweeper) = (sweeper.clone(), stop.clone());
-        tasks.spawn(restart_on_panic("retention", move || {
-            retention::run(store.clone(), of_retention.clone(), retained, stop_retention.clone())
-        }));
+        for shard in store.shards() {
+            let (sweeper, stop) = (sweeper.clone(), stop.clone());
+            tasks.spawn(restart_on_panic("retention", move || {
+                retention::run(shard.clone(), sweeper.clone(), retained, stop.clone())
+            }));
+        }
+        let stop_sweeper = stop.clone();
         tasks.spawn(restart_on_panic("sweeper", move || sweeper.clone().run(stop_sweeper.clone())));
         let stop_claims = stop_dispatch.clone();
         tasks.spawn(restart_on_panic("claim_queue", move || claim_queue.clone().run(stop_claims.clone())));
-        tasks.spawn(restart_on_panic("dispatch", move || dispatch.clone().run(stop_dispatch.clone())))
+        let dispatch = dispatch.into_iter().map(|dispatch| {
+            let stop = stop_dispatch.clone();
+            tasks.spawn(restart_on_panic("dispatch", move || dispatch.clone().run(stop.clone())))
+        });
+        let dispatch: Vec<_> = dispatch.collect();
+        tasks.spawn(async move { drop(join_all(dispatch).await) })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The sweeps are correct when several gateways run them, so the lease needs no fencing: it only keeps their cost
 //! independent of the number of gateways. When its holder is killed, another gateway takes it after
-//! [`LEASE`] at most.
+//! [`LEASE`] at most. While the row of the lease cannot be reached, every gateway sweeps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,15 +62,24 @@ impl Sweeper {
 
     /// Holds the lease whenever no other gateway does, until `stop`. Then returns it.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut failing_since = None;
         loop {
             let begun = Instant::now();
             // The lease in the database began no earlier than `begun`.
             let held = match self.0.store.hold_sweeper_lease(self.0.gateway, LEASE).await {
-                Ok(true) => Some(begun + LEASE),
-                Ok(false) => None,
+                Ok(is_held) => {
+                    failing_since = None;
+                    is_held.then_some(begun + LEASE)
+                }
                 Err(error) => {
                     tracing::debug!(%error, "failed to take the lease of the sweeper, retrying");
-                    *self.0.held_until.borrow()
+                    // Possibly no gateway can renew it, while the other shards of the database respond: each sweeps then.
+                    let since = *failing_since.get_or_insert(begun);
+                    if begun.duration_since(since) < LEASE {
+                        *self.0.held_until.borrow()
+                    } else {
+                        Some(begun + LEASE)
+                    }
                 }
             };
             self.set(held);

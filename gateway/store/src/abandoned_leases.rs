@@ -6,14 +6,14 @@ use domain::{LeasePrefix, LeaseToken, OrderId, Outcome};
 use super::row::Row;
 use super::statement::Statement;
 use super::transition::CommandOutcome;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Orders that one statement reads.
 const PAGE: i64 = 1_000;
 /// The reason of an order whose attempt ended with its process.
 const ENDED: &str = "the program ended while it processed the order";
 
-impl Store {
+impl Shard {
     /// Ends the attempts whose lease tokens have this prefix. Returns their number.
     ///
     /// For the start of the only process that draws such tokens: it holds none yet, so they belong to a previous

@@ -6,7 +6,7 @@ use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::row::Row;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Maximum number of keys that are not revoked, over all tenants.
 pub const MAX_API_KEYS: u32 = 20_000;
@@ -101,7 +101,7 @@ impl ApiKey {
     }
 }
 
-impl Store {
+impl Shard {
     /// Returns the key with this id, in any state.
     ///
     /// # Errors

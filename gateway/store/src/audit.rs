@@ -6,7 +6,7 @@ use domain::{OrderEvent, OrderId, Requester, TenantId, Timestamp};
 use super::connection::Connection;
 use super::rows;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// Maximum number of entries in one page of the log.
 pub const MAX_AUDIT_PAGE: u32 = 500;
@@ -45,7 +45,7 @@ pub(super) async fn record_all(connection: &mut Connection, entries: &[AuditEntr
         );
         sql.rows(piece.len(), "(?,?,?,?,?,?,?,?)");
         for entry in piece {
-            sql.bind(entry.id)
+            sql.bind(connection.placed(entry.id))
                 .bind(entry.tenant.as_str().to_owned())
                 .bind(entry.at.as_micros())
                 .bind(entry.actor.clone())
@@ -105,7 +105,7 @@ pub(super) fn of_queue(
     }
 }
 
-impl Store {
+impl Shard {
     /// Deletes entries before a time. Returns whether there may be more.
     ///
     /// # Errors

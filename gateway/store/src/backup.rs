@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::connection::Link;
-use super::{ConnectError, Error, Store};
+use super::{ConnectError, Error, Shard};
 
 /// The mode of a copy, as of the database itself: its owner reads and writes.
 const MODE: u32 = 0o600;
@@ -82,7 +82,7 @@ async fn copy(database: &Path, part: &Path, target: &Path) -> Result<u64, Backup
     Ok(file.metadata().map_err(write)?.len())
 }
 
-impl Store {
+impl Shard {
     /// Checks the integrity of the file of an embedded database, for at most some seconds.
     ///
     /// # Errors
@@ -121,6 +121,7 @@ mod tests {
     use super::super::Options;
     use super::super::tests::{orders, sqlite};
     use super::*;
+    use crate::Store;
 
     #[tokio::test]
     async fn a_copy_is_complete_private_and_replaces_no_file() {

@@ -4,9 +4,9 @@ use domain::Timestamp;
 
 use super::clock::{corrected, wall_micros};
 use super::statement::Statement;
-use super::{Dialect, Error, Store};
+use super::{Dialect, Error, Shard};
 
-impl Store {
+impl Shard {
     /// Returns the database's time: the local clock, corrected by the difference last measured.
     ///
     /// Gateways whose clocks differ, or are set while they run, therefore agree on leases, due times and ids.

@@ -12,13 +12,15 @@ use super::address::{Address, Shown, Target};
 use super::clock::Clock;
 use super::hosts::{self, Host, Hosts, Role};
 use super::hot_connections::HotConnections;
+use super::mysql_url::bad;
 use super::pools::{self, Pools};
 use super::primary::Primary;
 use super::references::ReferenceRules;
 use super::row_cache::RowCache;
 use super::search_pool::SearchPool;
 use super::session::PrepareError;
-use super::{ConnectError, Dialect, Inner, Options, Store, error, files, host_list};
+use super::shards::{self, Place};
+use super::{ConnectError, Dialect, Inner, Options, Shard, Store, error, files, host_list};
 
 impl Store {
     /// Opens `mysql://user:password@host:port/database` or `sqlite:path` (its folder must exist).
@@ -41,12 +43,54 @@ impl Store {
                 (Dialect::Sqlite, None, None, Some(lock), opened)
             }
         };
-        let Pools { readers, writers, searches, numbering, joins_statements } = match opened {
+        let opened = match opened {
             Ok(Ok(pools)) => pools,
+            Ok(Err(PrepareError::Vitess)) => {
+                let host = hosts.and_then(|hosts| hosts.only());
+                let host = host.ok_or_else(|| {
+                    let hint = "several hosts are for servers that replace each other; give vtgate one address, such as that of a balancer";
+                    ConnectError::from(bad("has several hosts of Vitess", hint))
+                })?;
+                return shards::connect(&address, host, options).await;
+            }
             Ok(Err(error)) => return Err(explain(&address, error)),
             Err(_) => return Err(unreachable(&address.shown, "no answer in time")),
         };
-        let store = Self {
+        let shown = Shown::new(address.shown.clone());
+        let parts = Parts { database_name, hosts: hosts.clone(), primary, file: lock, ..Parts::default() };
+        let store = Shard::assemble(dialect, opened, shown, options, parts);
+        if let Some(hosts) = hosts {
+            store.start_search(hosts);
+        }
+        store.refresh_clock().await.map_err(|error| store.unreachable(&error))?;
+        Ok(store.into())
+    }
+}
+
+/// What a store consists of besides its pools.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) database_name: Option<String>,
+    pub(super) hosts: Option<Arc<Hosts>>,
+    pub(super) primary: Arc<Primary>,
+    pub(super) file: Option<files::Claim>,
+    pub(super) place: Option<Place>,
+    pub(super) shard_name: Option<String>,
+    pub(super) reference_rules: ReferenceRules,
+    pub(super) first: Option<Shard>,
+}
+
+impl Shard {
+    pub(super) fn assemble(
+        dialect: Dialect,
+        pools: Pools,
+        address: Shown,
+        options: &Options,
+        parts: Parts,
+    ) -> Self {
+        let Pools { readers, writers, searches, numbering, joins_statements } = pools;
+        let Parts { database_name, hosts, primary, file, place, shard_name, reference_rules, first } = parts;
+        Self {
             inner: Arc::new(Inner {
                 pause_seen: Default::default(),
                 steady: Default::default(),
@@ -54,7 +98,7 @@ impl Store {
                 readers,
                 lane: SearchPool::new(searches),
                 writers: HotConnections::new(writers),
-                address: Shown::new(address.shown),
+                address,
                 database_name,
                 options: options.clone(),
                 numbering: numbering.map(HotConnections::new),
@@ -62,25 +106,24 @@ impl Store {
                 joins_statements,
                 clock: Clock::new(),
                 unhealthy: AtomicBool::new(false),
-                reference_rules: ReferenceRules::default(),
+                reference_rules,
                 row_cache: RowCache::default(),
                 answers: AtomicU64::new(0),
                 statements: Arc::default(),
                 log: LogThrottle::default(),
                 primary,
-                hosts: hosts.clone(),
+                hosts,
                 search: Default::default(),
                 replica: Default::default(),
                 parking: Default::default(),
                 installation: tokio::sync::OnceCell::new(),
-                file: lock,
+                file,
+                place,
+                shard_name,
+                first,
+                siblings: Default::default(),
             }),
-        };
-        if let Some(hosts) = hosts {
-            store.start_search(hosts);
         }
-        store.refresh_clock().await.map_err(|error| store.unreachable(&error))?;
-        Ok(store)
     }
 
     pub(super) fn unreachable(&self, cause: impl ToString) -> ConnectError {
@@ -142,6 +185,12 @@ pub(super) fn explain(address: &Address, error: PrepareError) -> ConnectError {
     let error = match error {
         PrepareError::Sql(error) => error,
         PrepareError::Server(error) => return error,
+        PrepareError::Vitess => {
+            return ConnectError::InvalidUrl {
+                problem: "leads to Vitess".to_owned(),
+                hint: "use it as the only host of the database URL".to_owned(),
+            };
+        }
     };
     let refused = error::number(&error).is_some_and(|number| REFUSALS.contains(&number));
     match (&address.target, error) {

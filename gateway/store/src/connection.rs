@@ -4,9 +4,12 @@
 //! connect could not be left out, and servers such as Vitess refuse them. It also copies each value of a row and of a
 //! statement once more.
 
+use domain::OrderId;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, MySql, MySqlPool, Sqlite, SqlitePool};
+
+use super::shards::Place;
 
 /// A pool of connections to one kind of database.
 #[derive(Clone)]
@@ -69,6 +72,8 @@ pub(super) struct Connection {
     pub(super) link: Link,
     /// The statements that are sent with COMMIT; `None` if each statement is sent alone.
     pub(super) last: Option<Vec<LastStatement>>,
+    /// The shard that it leads to, if the database has shards. Set for each use.
+    pub(super) place: Option<Place>,
 }
 
 /// A statement that is sent with COMMIT (see `last_statements`).
@@ -86,7 +91,7 @@ pub(super) enum Link {
 
 impl From<Link> for Connection {
     fn from(link: Link) -> Self {
-        Self { link, last: None }
+        Self { link, last: None, place: None }
     }
 }
 
@@ -98,6 +103,11 @@ impl Connection {
             Link::MySql(connection) => query.execute(&mut **connection).await.map(drop),
             Link::Sqlite(connection) => query.execute(&mut **connection).await.map(drop),
         }
+    }
+
+    /// Returns an id that Vitess routes to the shard of this connection, which differs from this one in its random part.
+    pub(super) fn placed(&self, id: OrderId) -> OrderId {
+        self.place.map_or(id, |place| id.in_slot(place.range.random_slot()))
     }
 
     /// Closes the connection without a farewell to the server.

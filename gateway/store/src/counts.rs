@@ -4,7 +4,7 @@ use domain::{Principal, Priority, Status, TenantId, Timestamp};
 
 use super::rows::Segment;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Limit of the count of one status. Counting ten million takes seconds, and the last digit has no use; reading this
 /// number of index entries takes some milliseconds.
@@ -22,6 +22,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Adds the orders of another shard.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = COUNT_LIMIT.min(*count + more);
+        }
+        Self { at: self.at.min(other.at), ready: COUNT_LIMIT.min(self.ready + other.ready), ..self }
+    }
+
     /// Returns the number of orders with this status; [`COUNT_LIMIT`] means this number or more.
     pub fn of(&self, status: Status) -> u32 {
         let index = Status::ALL.iter().position(|each| *each == status);
@@ -29,7 +37,7 @@ impl Counts {
     }
 }
 
-impl Store {
+impl Shard {
     /// Counts the orders of the caller's tenant in each status, up to [`COUNT_LIMIT`], in one statement. A replica may
     /// be read.
     ///
@@ -63,7 +71,7 @@ impl Store {
     }
 }
 
-impl Store {
+impl Shard {
     /// Counts the orders of the caller's tenant that are not final, up to `limit`.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub enum InsertOutcome {
     KeyConflict,
     /// Other orders have references of these orders, which are unique for the tenant. Nothing is written.
     ReferenceTaken(Vec<TakenReference>),
+    /// The shard of one of the references, which are unique for the tenant, does not respond. Nothing is written.
+    ReferenceUnavailable,
 }
 
 /// An order of a request whose reference another order has.
@@ -45,6 +47,13 @@ pub struct TakenReference {
 }
 
 impl CreateRequest {
+    /// Returns the same request with other ids.
+    #[must_use]
+    pub fn with_ids(&self, ids: &[OrderId]) -> Self {
+        let orders = self.orders.iter().zip(ids).map(|(order, id)| order.with_id(*id));
+        Self { orders: orders.collect(), idempotency: self.idempotency.clone() }
+    }
+
     /// Returns the tenant of the orders.
     pub fn tenant(&self) -> &TenantId {
         &self.orders[0].tenant_id
@@ -92,6 +101,10 @@ impl NewOrder {
     pub fn replacing(self, old: OrderId) -> Self {
         let order = Arc::unwrap_or_clone(self.0);
         Self(Arc::new(Order { replaces: Some(old), ..order }))
+    }
+
+    fn with_id(&self, id: OrderId) -> Self {
+        Self(Arc::new(Order { id, ..Order::clone(&self.0) }))
     }
 
     /// Returns the order, which all clones share.

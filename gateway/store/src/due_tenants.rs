@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::ready::{Claimed, DispatchCursor, Share, ShareClaim};
 use super::row::Row;
 use super::statement::Statement;
-use super::{Dialect, Error, Store};
+use super::{Dialect, Error, Shard};
 
 /// The maximum number of tenants that one search reads.
 const MAX_SEARCHED: usize = 200;
@@ -103,7 +103,7 @@ pub struct FairClaim {
     pub more: bool,
 }
 
-impl Store {
+impl Shard {
     /// Claims up to `limit` due orders, in equal shares of the tenants that have some.
     ///
     /// A tenant that has fewer orders than its share leaves capacity for another pass. Within a tenant and a priority the

@@ -24,6 +24,11 @@ pub(super) fn refusal(version: &str) -> Option<ConnectError> {
     unsafe_engine(version).map(|(name, reason)| ConnectError::UnsafeEngine { name, reason })
 }
 
+/// Returns whether the server that states this version is vtgate.
+pub(super) fn is_vitess(version: &str) -> bool {
+    version.contains("Vitess")
+}
+
 fn unsafe_engine(version: &str) -> Option<(&'static str, &'static str)> {
     let version = version.to_ascii_lowercase();
     UNSAFE.into_iter().find(|(name, _)| version.contains(&name.to_ascii_lowercase()))
@@ -50,6 +55,7 @@ mod tests {
             ("8.0.39 Source distribution", None),
         ] {
             assert_eq!(name(version), expected, "{version}");
+            assert_eq!(is_vitess(version), version.contains("Vitess Version"), "{version}");
         }
     }
 }

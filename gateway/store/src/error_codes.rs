@@ -72,6 +72,20 @@ const AWAY: [u16; 26] = [
     2002, 2003, 2006, 2013, 2055, 9001, // proxies
 ];
 
+/// Vitess reports its own errors with the code of an unknown error. The message states the cause.
+const UNKNOWN: u16 = 1105;
+/// The shard of the statement has no primary that responds.
+const SHARD_AWAY: [&str; 6] = [
+    "no healthy tablet available",
+    "operation not allowed in state",
+    "primary is not serving",
+    "code = Unavailable",
+    "code = DeadlineExceeded",
+    "code = Canceled",
+];
+/// vttablet has ended the transaction, or has started since.
+const SHARD_CONFLICT: &str = "code = Aborted";
+
 /// SQLite: busy, locked.
 const SQLITE_CONFLICTS: [i32; 2] = [5, 6];
 /// SQLite: read-only.
@@ -99,6 +113,13 @@ pub(super) fn kind(error: &(dyn DatabaseError + 'static)) -> Kind {
 fn mysql_kind(number: u16, message: &str) -> Kind {
     if DISK.contains(&number) {
         return if NO_SPACE.iter().any(|text| message.contains(text)) { Kind::Full } else { Kind::Away };
+    }
+    if number == UNKNOWN {
+        return match () {
+            () if SHARD_AWAY.iter().any(|text| message.contains(text)) => Kind::Away,
+            () if message.contains(SHARD_CONFLICT) => Kind::Conflict,
+            () => Kind::Defect,
+        };
     }
     let table: [(&[u16], Kind); 11] = [
         (&CONFLICTS, Kind::Conflict),
@@ -134,6 +155,28 @@ mod tests {
             (1030, "Got error 128 \"Out of memory in engine\" from storage engine InnoDB", Kind::Away),
         ] {
             assert_eq!(mysql_kind(number, text), kind, "{number} {text}");
+        }
+    }
+
+    #[test]
+    fn a_shard_that_does_not_respond_is_no_defect() {
+        for (text, kind) in [
+            (
+                "target: orders.80-.primary: no healthy tablet available for 'keyspace:\"orders\" shard:\"80-\"'",
+                Kind::Away,
+            ),
+            (
+                "target: orders.80-.primary: vttablet: rpc error: code = ClusterEvent desc = operation not allowed in state NOT_SERVING",
+                Kind::Away,
+            ),
+            ("vttablet: rpc error: code = Unavailable desc = error reading from server: EOF", Kind::Away),
+            ("vttablet: rpc error: code = Aborted desc = transaction 17: not found", Kind::Conflict),
+            (
+                "vttablet: rpc error: code = InvalidArgument desc = You have an error in your SQL",
+                Kind::Defect,
+            ),
+        ] {
+            assert_eq!(mysql_kind(UNKNOWN, text), kind, "{text}");
         }
     }
 

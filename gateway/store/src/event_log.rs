@@ -11,6 +11,7 @@
 mod inspect;
 mod numbering;
 mod search;
+mod taking;
 mod trim;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::connection::Connection;
 use super::row::Row;
 use super::rows;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// Maximum number of events in one row. More events of one transaction are several rows.
 const MAX_EVENTS_PER_ROW: usize = 500;
@@ -76,24 +77,34 @@ pub(super) async fn append(
 ) -> Result<(), Error> {
     let rows: Vec<&[Arc<OrderEvent>]> = events.chunks(MAX_EVENTS_PER_ROW).collect();
     for piece in bucketed_chunks(&rows) {
-        let mut sql = Statement::new("INSERT INTO event_log (events, created_at, payload) ");
+        // The column `shard` is 0 in the first shard.
+        let shard = connection.place.map(|place| place.range.number()).filter(|number| *number > 0);
+        let (columns, values) = match shard {
+            None => ("(events, created_at, payload) ", "?,?,?"),
+            Some(_) => ("(events, created_at, payload, shard) ", "?,?,?,?"),
+        };
+        let mut sql = Statement::new("INSERT INTO event_log ");
+        sql.push(columns);
         if connection.has_condition() {
             // The event of the order whose change precedes it.
-            sql.push("SELECT ?,?,? FROM DUAL WHERE ROW_COUNT() = 1");
+            sql.push("SELECT ").push(values).push(" FROM DUAL WHERE ROW_COUNT() = 1");
         } else {
-            sql.push("VALUES ").rows(piece.len(), "(?,?,?)");
+            sql.push("VALUES ").rows(piece.len(), &format!("({values})"));
         }
         for events in piece {
             let mut payload = vec![VERSION];
             payload.extend(encode_events(events));
             sql.bind(events.len() as i64).bind(now.as_micros()).bind(payload);
+            if let Some(shard) = shard {
+                sql.bind(shard);
+            }
         }
         sql.execute_last(connection).await?;
     }
     Ok(())
 }
 
-impl Store {
+impl Shard {
     /// Returns whether events are written to the log.
     pub fn has_event_log(&self) -> bool {
         self.inner.options.event_log

@@ -15,7 +15,7 @@ use domain::{LeaseToken, Principal, TenantId, Timestamp};
 use super::connection::Connection;
 use super::event_log::ends;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Maximum number of named readers of a tenant.
 pub const MAX_EVENT_READERS: usize = 100;
@@ -91,7 +91,7 @@ struct Row {
     held_until: Timestamp,
 }
 
-impl Store {
+impl Shard {
     /// Returns a reader of the caller's tenant; `None` if there is none.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::row::Row;
 use super::rows::DUE_AGAIN;
 use super::statement::{Statement, padded_chunks};
 use super::unreadable::Unreadable;
-use super::{Dialect, Error, Store, due_tenants, rows};
+use super::{Dialect, Error, Shard, due_tenants, rows};
 
 /// Maximum number of waiting orders that dispatch does not find, in one result.
 const MAX_UNREACHABLE: i64 = 100;
@@ -25,17 +25,17 @@ const MAX_UNREACHABLE: i64 = 100;
 pub struct ExpiredClaims {
     /// Held by the queue: no worker has started them, so their jobs count as lost.
     pub unstarted: Vec<OrderId>,
-    /// Held by a worker: commands for [`Store::apply`], which checks each order again under its lock.
+    /// Held by a worker: commands for `Store::apply`, which checks each order again under its lock.
     pub leases: Vec<(OrderId, Command)>,
-    /// Held by a worker until far later than a lease lasts, for [`Store::shorten_leases`].
+    /// Held by a worker until far later than a lease lasts, for `Store::shorten_leases`.
     pub overlong: Vec<OrderId>,
-    /// Parked, for [`Store::recheck_parked`].
+    /// Parked, for `Store::recheck_parked`.
     pub parked: Vec<OrderId>,
     /// To be parked: unreadable rows, and waiting orders that dispatch does not find.
     pub unreadable: Vec<Unreadable>,
 }
 
-impl Store {
+impl Shard {
     /// Returns orders that only their job in the queue holds to dispatch, because the job is or counts as lost.
     ///
     /// Orders that another transaction has locked are skipped.

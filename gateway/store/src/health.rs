@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::statement::Statement;
-use super::{Dialect, Error, Outage, Store};
+use super::{Dialect, Error, Outage, Shard};
 
 /// Interval between two queries to a database that did not respond.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-impl Store {
+impl Shard {
     /// Sends a query to the database, for readiness.
     ///
     /// # Errors
@@ -37,6 +37,10 @@ impl Store {
             None if is_sqlite => format!("SQLite {version}"),
             None => format!("MySQL {version}"),
         })
+    }
+
+    pub(super) fn set_unhealthy(&self) {
+        self.inner.unhealthy.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether the last write did not reach the database.

@@ -93,6 +93,12 @@ impl Hosts {
         state.hosts[state.current].options.clone()
     }
 
+    /// Returns the host, if there is one.
+    pub(super) fn only(&self) -> Option<Host> {
+        let state = self.lock();
+        state.hosts.first().filter(|_| state.hosts.len() == 1).cloned()
+    }
+
     /// Returns whether there is more than one host.
     pub(super) fn are_several(&self) -> bool {
         self.lock().hosts.len() > 1

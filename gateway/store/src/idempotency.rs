@@ -12,7 +12,7 @@ use super::create_request::{CreateRequest, Idempotency, NewOrder};
 use super::read::FoundOrders;
 use super::row::Row;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Expired keys that one transaction removes.
 const PRUNED: i64 = 1_000;
@@ -128,7 +128,7 @@ fn by_tenant(rows: &[Row]) -> Result<BTreeMap<String, Vec<Vec<u8>>>, Error> {
     Ok(keys)
 }
 
-impl Store {
+impl Shard {
     /// Removes the key of a create whose orders no longer exist, all or some of them.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::references::Checked;
 use super::row_cache::CachedOrder;
 use super::rows::{DispatchState, LockedRow};
 use super::statement::{Statement, bucketed_chunks};
-use super::{Dialect, Error, Store, columns, event_log, rows};
+use super::{Dialect, Error, Shard, columns, event_log, rows};
 
 /// Bytes of line items and metadata after which a statement ends. It is far below the packet limit of a MySQL server (16 MiB in
 /// older defaults), even if JSON escapes every character.
@@ -26,7 +26,7 @@ const LINE_BYTES: usize = 64;
 /// Maximum number of tries to resolve a lost response to COMMIT.
 const COMMIT_TRIES: u32 = 3;
 
-impl Store {
+impl Shard {
     /// Writes the orders, which are their first events as well, and the idempotency keys, all in one transaction.
     ///
     /// New orders are due at once, or at the time for which they are scheduled. Returns the outcome of each request.
@@ -73,12 +73,18 @@ impl Store {
     ) -> Result<Inserted, Error> {
         let (dialect, event_log) = (self.inner.dialect, self.inner.options.event_log);
         let rules = &self.inner.reference_rules;
+        let is_placed = self.inner.place.is_some();
         for _ in 0..COMMIT_TRIES {
             let now = self.now();
             let check = unknown;
+            let reserved = match is_placed {
+                true => Arc::new(self.reserve(&requests, None).await?),
+                false => Arc::default(),
+            };
             let result = self
                 .write(|connection| {
                     let (requests, plan, rules) = (requests.clone(), plan.clone(), rules.clone());
+                    let reserved = reserved.clone();
                     Box::pin(async move {
                         let Existing { ids: committed, started: were_started } = if check {
                             existing(connection, dialect, &requests).await?
@@ -92,7 +98,11 @@ impl Store {
                             were_started
                         };
                         let mut outcomes = partition_by_key(connection, &requests, &committed).await?;
-                        let references = Checked::new(connection, dialect, &rules, &requests).await?;
+                        let mut references = Checked::new(connection, dialect, &rules, &requests).await?;
+                        if is_placed {
+                            references = references.rely_on(&reserved)?;
+                            reserved.refuse(&requests, &committed, &mut outcomes);
+                        }
                         references.refuse(connection, &requests, &committed, &mut outcomes).await?;
                         let new: Vec<&CreateRequest> = requests
                             .iter()
@@ -118,7 +128,15 @@ impl Store {
                     })
                 })
                 .await;
+            if is_placed && !matches!(result, Err(Error::CommitUnknown)) {
+                let outcomes = result.as_ref().map(|inserted| &*inserted.outcomes).unwrap_or_default();
+                let written =
+                    requests.iter().zip(outcomes).filter(|(_, outcome)| **outcome == InsertOutcome::Inserted);
+                let written: HashSet<OrderId> = written.map(|(request, _)| request.id()).collect();
+                self.release(&reserved, |request| written.contains(&request)).await;
+            }
             match result {
+                Err(Error::Outdated) if is_placed => {}
                 Ok(inserted) => {
                     if inserted.started || !plan.visibility_timeout.is_zero() {
                         self.cache_new_orders(&requests, &plan, &inserted);
@@ -131,11 +149,12 @@ impl Store {
                 result => return result,
             }
         }
-        Err(Error::CommitUnknown)
+        // The rule of references changed each time.
+        if unknown { Err(Error::CommitUnknown) } else { Err(Error::Outdated) }
     }
 }
 
-impl Store {
+impl Shard {
     /// Caches new orders that are started or about to be started.
     fn cache_new_orders(&self, requests: &[CreateRequest], plan: &InsertPlan, inserted: &Inserted) {
         let new = requests.iter().zip(&inserted.outcomes);

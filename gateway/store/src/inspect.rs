@@ -16,7 +16,7 @@ use super::park::is_parked;
 use super::statement::{MAX_ROWS_PER_STATEMENT, Statement};
 use super::timeline::{EventRow, InlineEvents};
 use super::unreadable::{Cause, Unreadable};
-use super::{Error, Store, columns, rows, timeline};
+use super::{Error, Shard, columns, rows, timeline};
 
 /// Orders of one page.
 const PAGE: usize = MAX_ROWS_PER_STATEMENT;
@@ -79,7 +79,7 @@ pub enum IssueKind {
 }
 
 impl IssueKind {
-    /// Returns whether [`Store::repair`] fixes it without a decision about the order.
+    /// Returns whether `Store::repair` fixes it without a decision about the order.
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::NeverDue(_) | Self::FinalButDue(_) | Self::Stalled(_) => true,
@@ -138,7 +138,7 @@ type Orders = BTreeMap<OrderId, InspectedOrder>;
 /// The columns that show whether an order is parked whose row cannot be received.
 static PARKING: Selection = Selection::new(&[Column::Id, Column::DueAt, Column::HeldUntil]);
 
-impl Store {
+impl Shard {
     /// Checks every order. A violation is checked once more, because an order may change between the reading of its row
     /// and of its events.
     ///

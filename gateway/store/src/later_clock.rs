@@ -4,9 +4,9 @@
 //! waits for an hour and a second. Three rules end that, without any memory of the step:
 //!
 //! - A hold of the queue, or a lease, that ends later than the longest possible one ends sooner:
-//!   [`Store::expired_claims`] and [`Store::shorten_leases`].
+//!   `Store::expired_claims` and `Store::shorten_leases`.
 //! - An order that was last changed in the future waits from now on for its original wait
-//!   ([`domain::transition::wait_after_clock_step`]): [`Store::shorten_waits`].
+//!   ([`domain::transition::wait_after_clock_step`]): `Store::shorten_waits`.
 //! - A schedule is a time that a client has chosen, and does not change.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::isolate::update_orders;
 use super::row::Row;
 use super::rows::NEVER;
 use super::statement::Statement;
-use super::{Error, Store, columns, rows};
+use super::{Error, Shard, columns, rows};
 
 /// Orders that one statement reads.
 const PAGE: usize = 512;
@@ -56,7 +56,7 @@ impl ClaimLimits {
     }
 }
 
-impl Store {
+impl Shard {
     /// Returns how far the newest order was created in the future: the clock was set back since.
     ///
     /// # Errors

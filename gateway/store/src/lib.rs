@@ -81,6 +81,7 @@ mod scan;
 mod search;
 mod search_pool;
 mod session;
+mod shards;
 mod signals;
 mod statement;
 mod steady_time;
@@ -149,6 +150,7 @@ pub use request_hash::{draft_hash, unreadable_hash};
 pub use retention::{PRUNE_BATCH, PrunePosition, Pruned, Retention};
 pub use scan::{Listed, Scan, ScanStart, Scanned};
 pub use search_pool::{SEARCHES, SearchPass};
+pub use shards::MAX_SHARDS;
 pub use signals::{MAX_SIGNAL_ROWS, SignalRow};
 pub use sweeper::SweeperMeasurement;
 pub use tenants::{LimitChanges, MAX_TENANTS, Tenant, TenantCreation, TenantState};
@@ -166,9 +168,28 @@ pub use webhooks::{
 pub use workers::{MAX_WORKER_ORDERS, MAX_WORKERS, WorkerOrder, WorkerRow};
 
 /// The database. Cloning it is cheap.
+///
+/// A method that is not declared here is one of the first shard, which has everything that belongs to no order. A database
+/// without shards is one shard.
 #[derive(Clone)]
 pub struct Store {
+    shard: Shard,
+    /// All shards; `None` if there are none, or if this is a store of one of them.
+    shards: Option<Arc<shards::Shards>>,
+}
+
+/// One database, or one shard of a database. Its methods are those of [`Store`].
+#[derive(Clone)]
+pub struct Shard {
     inner: Arc<Inner>,
+}
+
+impl std::ops::Deref for Store {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
 }
 
 struct Inner {
@@ -211,12 +232,19 @@ struct Inner {
     steady: clock::SteadyTimeRecord,
     /// Excludes other processes from an SQLite file while the store exists.
     file: Option<files::Claim>,
+    /// The shard that this is, if the database has shards, and its name.
+    place: Option<shards::Place>,
+    shard_name: Option<String>,
+    /// The first shard, if this is another one.
+    first: Option<Shard>,
+    /// All shards, if the database has some.
+    siblings: std::sync::OnceLock<std::sync::Weak<shards::Shards>>,
 }
 
 /// The future of work on one connection.
 type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
 
-impl Store {
+impl Shard {
     /// Returns the kind of the database.
     pub fn dialect(&self) -> Dialect {
         self.inner.dialect

@@ -23,9 +23,9 @@ use super::replica::Freshness;
 use super::scan::{Listed, Scan, ScanStart, Scanned};
 use super::search::{ReadPath, ResidualFilter, reduced};
 use super::search_pool::SearchPass;
-use super::{Error, Store, Work};
+use super::{Error, Shard, Work};
 
-impl Store {
+impl Shard {
     /// Returns up to `limit` readable orders of the caller's tenant that match, with ids below `after`, newest first.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ fn ids(reader: Reader, connection: &mut Connection) -> Work<'_, Vec<OrderId>> {
     Box::pin(reader.ids(connection))
 }
 
-fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
+pub(super) fn newest_first(filter: &Filter, after: Option<OrderId>, limit: u32) -> Scan {
     let behind = |id| ScanStart::Behind(Position { total_minor: 0, id });
     let start = after.map_or(ScanStart::Begin, behind);
     Scan { filter: filter.clone(), sort: Sort::default(), start, end: None, limit }

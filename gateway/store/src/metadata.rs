@@ -13,7 +13,7 @@ use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::owner::Owner;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Bytes of the hash in a version.
 const VERSION_BYTES: usize = 12;
@@ -37,7 +37,7 @@ pub fn metadata_version(metadata: &Metadata) -> String {
     hash[..VERSION_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl Store {
+impl Shard {
     /// Changes the metadata of an order in one transaction, with an entry in the audit log.
     ///
     /// With `expected`, only metadata of one of these versions is changed.

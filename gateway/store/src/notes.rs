@@ -8,7 +8,7 @@ use domain::{MAX_NOTES, Note, NoteContent, OrderId, Principal};
 use super::connection::Connection;
 use super::owner::Owner;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// The outcome of a new note.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum NoteOutcome {
     NotFound,
 }
 
-impl Store {
+impl Shard {
     /// Stores a note of an order in any status.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use domain::{JsonText, OrderId, OrderMap, Outcome};
 
 use super::connection::Connection;
 use super::statement::{Statement, bucketed_chunks, padded_chunks};
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// The length of the JSON after which a statement ends. It may exceed it by one output.
 const STATEMENT_BYTES: usize = 512 * 1024;
@@ -72,7 +72,7 @@ pub(super) async fn write(connection: &mut Connection, outputs: Vec<Output>) -> 
     Ok(())
 }
 
-impl Store {
+impl Shard {
     /// Returns the outputs of those of the orders that have some.
     ///
     /// # Errors

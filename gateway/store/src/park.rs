@@ -6,7 +6,7 @@
 //! A parked order is held until a time, like one in the queue or with a worker. Its `due_at` states how often it was
 //! parked in succession: [`NEVER`] minus that number. The backoff is therefore stored with the order, is the same for
 //! every gateway and survives a restart. The statements here read no other column, because another column may be the
-//! defect. When the time is over the order is checked again ([`Store::recheck_parked`]): a repaired one is released,
+//! defect. When the time is over the order is checked again (`Store::recheck_parked`): a repaired one is released,
 //! and the others stay parked.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::isolate::update_orders;
 use super::rows::{DUE_AGAIN, NEVER};
 use super::statement::Statement;
 use super::unreadable::{Cause, Unreadable};
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Duration of the first parking; each further one is twice as long ...
 const PARKED_FIRST: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub(super) fn parked_end(now: Timestamp) -> i64 {
     (now + PARKED_LONGEST + CLOCK_STEP).as_micros()
 }
 
-impl Store {
+impl Shard {
     /// Parks those of the orders that are not final.
     ///
     /// An order that cannot be parked, because the database refuses every change of its row, is only logged.

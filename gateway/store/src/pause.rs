@@ -12,12 +12,12 @@ use super::audit;
 use super::connection::Connection;
 use super::pause_state::Pause;
 use super::statement::Statement;
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// The name of the only queue.
 const QUEUE: &str = "orders";
 
-impl Store {
+impl Shard {
     /// Returns what pending orders wait for, without a statement: dispatch reads the pause twice a second.
     pub fn queue_snapshot(&self) -> QueueSnapshot {
         let now = self.now();
@@ -87,6 +87,23 @@ impl Store {
         let resumed = resumed.await?;
         self.note_pause(None);
         Ok(resumed)
+    }
+
+    /// Writes the pause of the first shard to this one.
+    pub(super) async fn copy_pause(&self, pause: Option<&Pause>) -> Result<(), Error> {
+        self.write(|connection| {
+            let pause = pause.cloned();
+            Box::pin(async move {
+                // A shard of a later division has no row yet.
+                let mut sql = Statement::new("INSERT IGNORE INTO queues (name) VALUES (?)");
+                sql.bind(QUEUE);
+                sql.execute(connection).await?;
+                write(connection, pause.as_ref()).await
+            })
+        })
+        .await?;
+        self.note_pause(pause.cloned());
+        Ok(())
     }
 
     /// Returns the present pause, if there is one.

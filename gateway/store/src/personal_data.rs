@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::statement::Statement;
-use super::{Error, Store, references, rows};
+use super::{Error, Shard, references, rows};
 
 /// Maximum number of orders that one transaction changes.
 const BATCH: u32 = 256;
@@ -28,7 +28,7 @@ pub struct Erasure {
     pub open: u64,
 }
 
-impl Store {
+impl Shard {
     /// Replaces the customer of final orders by a pseudonym, and removes their external reference, their metadata,
     /// their reasons and what their notes say.
     ///
@@ -84,7 +84,7 @@ impl Store {
         requester: &Requester,
     ) -> Result<u64, Error> {
         let (now, for_update) = (self.now(), self.inner.dialect.for_update());
-        self.write(|connection| {
+        let erased = self.write(|connection| {
             let (tenant, customer, pseudonym) = (tenant.clone(), customer.to_owned(), pseudonym.to_owned());
             let requester = requester.clone();
             Box::pin(async move {
@@ -96,16 +96,18 @@ impl Store {
                 let found = sql.fetch(connection).await?;
                 let ids = found.iter().map(|row| rows::id(row, 0)).collect::<Result<Vec<_>, _>>()?;
                 if ids.is_empty() {
-                    return Ok(0);
+                    return Ok(ids);
                 }
                 erase(connection, &ids, &pseudonym).await?;
                 let orders = ids.len() as u64;
                 let entry = entry("customer.erase", &tenant, &pseudonym, orders, &requester, now);
                 audit::record(connection, &entry).await?;
-                Ok(orders)
+                Ok(ids)
             })
-        })
-        .await
+        });
+        let erased = erased.await?;
+        self.forget_references(&erased).await;
+        Ok(erased.len() as u64)
     }
 
     async fn count_of_customer(&self, tenant: &TenantId, customer: &str) -> Result<u64, Error> {

@@ -100,6 +100,39 @@ pub(super) async fn mysql(
     })
 }
 
+/// Creates pools of connections to a shard of Vitess, without a connection.
+///
+/// vtgate finds the primary of the shard itself, so an idle connection only needs a ping.
+pub(super) fn shard(hosts: &Arc<Hosts>, options: &Options) -> Pools {
+    let connect = hosts.options();
+    let pool = |size, more: &'static [&'static str]| {
+        let pool: MySqlPoolOptions = pool_options(size, options, MYSQL_IDLE);
+        let pool = pool
+            .before_acquire(|connection, usage| {
+                Box::pin(
+                    async move { Ok(usage.idle_for < PING_IF_IDLE_FOR || connection.ping().await.is_ok()) },
+                )
+            })
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    tcp_nodelay::set().await;
+                    for statement in session::SHARD.iter().chain(more) {
+                        sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            });
+        Pool::MySql(pool.connect_lazy_with(connect.clone()))
+    };
+    Pools {
+        readers: pool(options.connections, &[]),
+        writers: pool(options.connections, session::MYSQL_WRITING),
+        searches: pool(CONNECTIONS, &[]),
+        numbering: Some(pool(1, session::MYSQL_WRITING)),
+        joins_statements: true,
+    }
+}
+
 /// Creates a pool of connections to a replica, without a connection.
 pub(super) fn replica(connect: &MySqlConnectOptions, options: &Options) -> Pool {
     let pool: MySqlPoolOptions = pool_options(options.connections, options, MYSQL_IDLE);
@@ -125,11 +158,12 @@ pub(super) fn mysql_options(url: &Url, options: &Options) -> Result<MySqlConnect
     if !url.query_pairs().any(|(name, _)| name == CAPACITY) {
         connect = connect.statement_cache_capacity(STATEMENTS);
     }
-    if !options.driver_settings {
-        connect =
-            connect.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false);
-    }
-    Ok(connect)
+    Ok(if options.driver_settings { connect } else { without_driver_settings(connect) })
+}
+
+/// Leaves out what the driver sets on each new connection.
+pub(super) fn without_driver_settings(connect: MySqlConnectOptions) -> MySqlConnectOptions {
+    connect.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false)
 }
 
 /// Maximum number of rows that the thread of a connection to SQLite reads ahead. A row takes up to 64 KiB, which the

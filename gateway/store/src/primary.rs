@@ -42,6 +42,12 @@ pub(super) struct Primary {
     server: Mutex<String>,
 }
 
+impl Default for Primary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Primary {
     pub(super) fn new() -> Self {
         Self {

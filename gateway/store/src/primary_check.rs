@@ -2,9 +2,9 @@
 
 use super::primary::IS_READ_ONLY;
 use super::statement::Statement;
-use super::{Dialect, Error, Outage, Store};
+use super::{Dialect, Error, Outage, Shard};
 
-impl Store {
+impl Shard {
     /// Queries whether the server has become read-only, and abandons it if so.
     ///
     /// For a gateway whose connections are never idle and that has nothing to write.
@@ -12,7 +12,8 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn check_primary(&self) -> Result<(), Error> {
-        if self.inner.dialect == Dialect::Sqlite {
+        // vtgate finds the primary of a shard itself.
+        if self.inner.dialect == Dialect::Sqlite || self.inner.place.is_some() {
             return Ok(());
         }
         let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));

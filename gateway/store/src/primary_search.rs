@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::hosts::{Hosts, Role, describe, examine, primary};
-use super::{Error, Inner, Outage, Store};
+use super::{Error, Inner, Outage, Shard};
 
 /// Pause after a search that has found the primary.
 const FOUND_PAUSE: Duration = Duration::from_millis(500);
@@ -25,7 +25,7 @@ async fn follow(store: Weak<Inner>, hosts: Arc<Hosts>) {
     loop {
         hosts.wanted.notified().await;
         let Some(inner) = store.upgrade() else { return };
-        let found = Store { inner }.search_for_primary(&hosts).await;
+        let found = Shard { inner }.search_for_primary(&hosts).await;
         hosts.searches.send_modify(|count| *count += 1);
         if found {
             pause = FIRST_PAUSE;
@@ -38,7 +38,7 @@ async fn follow(store: Weak<Inner>, hosts: Arc<Hosts>) {
     }
 }
 
-impl Store {
+impl Shard {
     /// Leads the pools to the primary. Returns whether there is one.
     async fn search_for_primary(&self, hosts: &Hosts) -> bool {
         let (list, current) = {

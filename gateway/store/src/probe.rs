@@ -6,7 +6,7 @@ use super::create_request::{CreateRequest, NewOrder};
 use super::insert::insert_orders;
 use super::insert_plan::InsertPlan;
 use super::statement::Statement;
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// How the probe ends its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Probe {
     Commit,
 }
 
-impl Store {
+impl Shard {
     /// Inserts, changes and deletes an order with an event and an idempotency key, in one transaction.
     ///
     /// It uses every privilege that orders need. No other transaction sees the rows.

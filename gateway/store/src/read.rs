@@ -12,7 +12,7 @@ use super::owner::Owner;
 use super::statement::{Statement, padded_chunks};
 use super::timeline::Timelines;
 use super::unreadable::Unreadable;
-use super::{Error, Store, columns, rows, timeline};
+use super::{Error, Shard, columns, rows, timeline};
 
 /// The found orders, in any sequence.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub struct FoundOrders {
     pub unreadable: Vec<Unreadable>,
 }
 
-impl Store {
+impl Shard {
     /// Returns those of the orders that exist and that the caller may see.
     ///
     /// # Errors

@@ -1,16 +1,18 @@
 //! Reads the identity of the installation.
 
 use super::statement::Statement;
-use super::{Error, Installation, Store};
+use super::{Error, Installation, Shard};
 
-impl Store {
+impl Shard {
     /// Returns the identity, which is read once.
     ///
     /// # Errors
     /// [`Error`]; the tables must be up to date.
     pub async fn installation(&self) -> Result<Installation, Error> {
+        // Only the first shard has the identity.
+        let first = self.inner.first.as_ref().unwrap_or(self);
         let read = || {
-            self.read(|connection| {
+            first.read(|connection| {
                 Box::pin(async move {
                     let rows =
                         Statement::new("SELECT id, secret FROM installation").fetch(connection).await?;
@@ -24,6 +26,6 @@ impl Store {
                 })
             })
         };
-        self.inner.installation.get_or_try_init(read).await.copied()
+        first.inner.installation.get_or_try_init(read).await.copied()
     }
 }

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Pool};
 use super::hosts::SUSPICIOUS_WAIT;
-use super::{Error, Outage, Store, Work, statement};
+use super::{Error, Outage, Shard, Work, statement};
 
-impl Store {
+impl Shard {
     /// Runs `work` on a connection of the readers, within the deadline.
     pub(super) async fn read<T: Send>(
         &self,
@@ -42,6 +42,7 @@ impl Store {
         work: impl for<'c> FnOnce(&'c mut Connection) -> Work<'c, T> + Send,
     ) -> Result<T, Error> {
         let mut used = ConnectionInUse::new(connection);
+        used.connection().place = self.inner.place;
         let work = statement::counted(&self.inner.statements, work(used.connection()));
         let result = tokio::time::timeout_at(deadline, work).await.unwrap_or(Err(Error::TimedOut));
         if !result.as_ref().is_err_and(Error::ends_connection) {

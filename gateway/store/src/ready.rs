@@ -15,7 +15,7 @@ use super::pause;
 use super::rows::DispatchState;
 use super::statement::{Statement, padded_chunks};
 use super::unreadable::Unreadable;
-use super::{Dialect, Error, Store, rows};
+use super::{Dialect, Error, Shard, rows};
 
 /// An order that a worker can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(super) enum ShareClaim {
     Claimed(Vec<(Claimed, [bool; 3])>),
 }
 
-impl Store {
+impl Shard {
     /// Claims the due orders of one tenant, unless orders of another one wait. Searches which priorities have due orders.
     pub(super) async fn claim_alone(
         &self,

@@ -19,6 +19,7 @@ use domain::{OrderId, TenantId};
 
 use super::connection::Connection;
 use super::create_request::{CreateRequest, InsertOutcome, TakenReference};
+use super::shards::Reservations;
 use super::statement::{Statement, bucketed_chunks};
 use super::{Dialect, Error, rows};
 
@@ -33,7 +34,7 @@ const MAX_KNOWN: usize = 10_000;
 pub(super) struct ReferenceRules(Arc<Mutex<HashMap<TenantId, (bool, Instant)>>>);
 
 impl ReferenceRules {
-    fn fresh(&self, tenant: &TenantId) -> Option<(bool, Instant)> {
+    pub(super) fn fresh(&self, tenant: &TenantId) -> Option<(bool, Instant)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(tenant).copied().filter(|(_, since)| since.elapsed() < FRESH)
     }
@@ -52,7 +53,7 @@ impl ReferenceRules {
     }
 
     /// Reads whether a tenant wants unique references, and keeps its row from changing until the transaction ends.
-    async fn read(
+    pub(super) async fn read(
         &self,
         connection: &mut Connection,
         dialect: Dialect,
@@ -104,6 +105,17 @@ impl Checked {
             }
         }
         Ok(checked)
+    }
+
+    /// Fails, so that references are reserved again, if those of a tenant were not. Nothing else is checked here then.
+    pub(super) fn rely_on(mut self, reserved: &Reservations) -> Result<Self, Error> {
+        match self.unique.iter().all(|tenant| reserved.has(tenant)) {
+            true => {
+                self.unique.clear();
+                Ok(self)
+            }
+            false => Err(Error::Outdated),
+        }
     }
 
     /// Refuses the new requests with a reference that another order has.

@@ -12,7 +12,7 @@ use super::isolate::select_orders;
 use super::owner::Owner;
 use super::rows::NEVER;
 use super::statement::Statement;
-use super::{Error, Store, columns, event_log, rows, timeline};
+use super::{Error, Shard, columns, event_log, rows, timeline};
 
 /// A column that an operator sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub enum Repaired {
 /// The error class of orders that an operator has marked as failed.
 const CLASS: &str = "operator";
 
-impl Store {
+impl Shard {
     /// Fixes the violations that [`IssueKind::is_repairable`](super::IssueKind::is_repairable) permits: an order that is not final becomes due, and a
     /// final one does not stay due. Returns the number of fixed orders.
     ///

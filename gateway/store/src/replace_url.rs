@@ -8,16 +8,16 @@ use super::address::{Address, Target};
 use super::connect::{choose_host, explain, unreachable};
 use super::hot_connections::HotConnections;
 use super::session::PrepareError;
-use super::{ConnectError, Store, pools, session};
+use super::{ConnectError, Shard, pools, session};
 
-impl Store {
+impl Shard {
     /// Uses another user, password, host or other options for every connection from now on.
     ///
     /// A connection is made first. The present connections are closed after their work. Returns when no further connection
     /// with the previous URL can be made.
     ///
     /// # Errors
-    /// As [`Store::connect`], and [`ConnectError::OtherDatabase`] if the URL leads to another one. The present connections
+    /// As `Store::connect`, and [`ConnectError::OtherDatabase`] if the URL leads to another one. The present connections
     /// then stay in use.
     pub async fn replace_url(&self, url: &str) -> Result<(), ConnectError> {
         let address = Address::parse(url)?;

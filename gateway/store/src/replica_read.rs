@@ -14,9 +14,9 @@ use super::connection::{Connection, Pool};
 use super::hosts::{self, Role};
 use super::mysql_url::bad;
 use super::replica::{Freshness, Replica, ReplicaState};
-use super::{ConnectError, Dialect, Error, Outage, Store, Work, pools};
+use super::{ConnectError, Dialect, Error, Outage, Shard, Work, pools};
 
-impl Store {
+impl Shard {
     /// Reads from a replica from now on what may be older than a response. It need not be reachable now.
     ///
     /// # Errors

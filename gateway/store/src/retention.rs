@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::idempotency::delete_keys;
 use super::row::Row;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Dialect, Error, Store, references, rows};
+use super::{Dialect, Error, Shard, references, rows};
 
 /// Maximum number of orders that one transaction removes.
 pub const PRUNE_BATCH: usize = 128;
@@ -58,7 +58,7 @@ pub struct PrunePosition {
     after: OrderId,
 }
 
-impl Store {
+impl Shard {
     /// Removes old orders among the [`PRUNE_BATCH`] oldest ones of a tenant and status at a position.
     ///
     /// Without a position the pass begins. An order is old when its last change is longer ago than orders of the status
@@ -134,7 +134,7 @@ impl Store {
         }
         let old: Arc<[OrderId]> = old.into();
         let skip_locked = self.inner.dialect.for_update_skip_locked();
-        self.write(|connection| {
+        let removed = self.write(|connection| {
             let old = old.clone();
             Box::pin(async move {
                 let gone = lock(connection, &old, status, cut, skip_locked).await?;
@@ -152,10 +152,12 @@ impl Store {
                         sql.execute(connection).await?;
                     }
                 }
-                Ok(gone.len() as u64)
+                Ok(gone)
             })
-        })
-        .await
+        });
+        let removed = removed.await?;
+        self.forget_references(&removed).await;
+        Ok(removed.len() as u64)
     }
 }
 

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::replica::Freshness;
 use super::search_pool::{Permit, SearchPass};
 use super::statement::Statement;
-use super::{Error, Store, Work, rows};
+use super::{Error, Shard, Work, rows};
 
 /// Maximum number of orders of one customer, or of orders that can match a string, that are filtered and sorted without a
 /// search.
@@ -41,7 +41,7 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-impl Store {
+impl Shard {
     /// Returns how a list with this filter and sort is read.
     pub(super) async fn read_path(
         &self,
@@ -161,7 +161,7 @@ fn reads_every_order(filter: &Filter) -> bool {
         || has_text(filter)
 }
 
-/// Returns whether a filter has a condition that [`Store::few_matches`] looks up.
+/// Returns whether a filter has a condition that `Store::few_matches` looks up.
 fn has_text(filter: &Filter) -> bool {
     filter.search.is_some() || filter.customer_prefix.is_some() || filter.reference_prefix.is_some()
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use sqlx::{MySqlConnection, Row, SqliteConnection};
 
+use super::shards::is_refused_by_vitess;
 use super::{ConnectError, engines};
 
 /// The relevant settings of a server. A server without a setting omits it.
@@ -57,8 +58,12 @@ pub(super) async fn prepare_sqlite(connection: &mut SqliteConnection) -> Result<
 /// [`ConnectError::UnsafeEngine`], [`ConnectError::Misconfigured`] when orders cannot be written with its settings, and what the server says.
 pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<Statements, PrepareError> {
     let version = sqlx::raw_sql(engines::VERSION).fetch_one(&mut *connection).await?;
-    if let Some(refusal) = engines::refusal(&version.try_get::<String, _>(0)?) {
+    let version = version.try_get::<String, _>(0)?;
+    if let Some(refusal) = engines::refusal(&version) {
         return Err(PrepareError::Server(refusal));
+    }
+    if engines::is_vitess(&version) {
+        return Err(PrepareError::Vitess);
     }
     let rows = sqlx::raw_sql(QUESTION).fetch_all(&mut *connection).await?;
     let settings: Result<Settings, sqlx::Error> = rows
@@ -92,15 +97,24 @@ pub(super) async fn joins_statements(connection: &mut MySqlConnection) -> bool {
     both.is_ok_and(|rows| rows.len() == 2)
 }
 
+/// The settings of every connection to a shard of Vitess. vtgate sends a setting with each statement unless the servers
+/// have it already, and ignores `wait_timeout`: it ends idle transactions itself.
+pub(super) const SHARD: [&str; 2] = [MYSQL[0], MYSQL[1]];
+
 /// Why a connection cannot be set up.
 pub(super) enum PrepareError {
     Sql(sqlx::Error),
     Server(ConnectError),
+    /// The server is vtgate, whose shards are connected to separately.
+    Vitess,
 }
 
 impl From<sqlx::Error> for PrepareError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
+        match is_refused_by_vitess(&error) {
+            true => Self::Vitess,
+            false => Self::Sql(error),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use domain::Timestamp;
 
 use super::statement::Statement;
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// Maximum number of rows that one read returns, and that one write removes.
 pub const MAX_SIGNAL_ROWS: u32 = 2_000;
@@ -21,7 +21,7 @@ pub struct SignalRow {
     pub payload: String,
 }
 
-impl Store {
+impl Shard {
     /// Writes a minute, or replaces it, and removes minutes before another one.
     ///
     /// # Errors

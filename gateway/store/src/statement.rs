@@ -111,20 +111,22 @@ impl<'v> Statement<'v> {
     /// Executes the statement and returns the number of rows that it has changed.
     pub(super) async fn execute(self, connection: &mut Connection) -> Result<u64, Error> {
         count_statement();
+        let statement = self.for_shard(connection);
         Ok(match &mut connection.link {
-            Link::MySql(connection) => self.mysql()?.execute(&mut **connection).await?.rows_affected(),
-            Link::Sqlite(connection) => self.sqlite()?.execute(&mut **connection).await?.rows_affected(),
+            Link::MySql(connection) => statement.mysql()?.execute(&mut **connection).await?.rows_affected(),
+            Link::Sqlite(connection) => statement.sqlite()?.execute(&mut **connection).await?.rows_affected(),
         })
     }
 
     pub(super) async fn fetch(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         count_statement();
+        let statement = self.for_shard(connection);
         Ok(match &mut connection.link {
             Link::MySql(connection) => {
-                self.mysql()?.fetch(&mut **connection).map_ok(Row::MySql).try_collect().await?
+                statement.mysql()?.fetch(&mut **connection).map_ok(Row::MySql).try_collect().await?
             }
             Link::Sqlite(connection) => {
-                self.sqlite()?.fetch(&mut **connection).map_ok(Row::Sqlite).try_collect().await?
+                statement.sqlite()?.fetch(&mut **connection).map_ok(Row::Sqlite).try_collect().await?
             }
         })
     }
@@ -132,16 +134,42 @@ impl<'v> Statement<'v> {
     /// Returns the rows one by one, so that this process holds one of them at a time.
     pub(super) fn stream(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, Error>> {
         count_statement();
+        let statement = self.for_shard(connection);
         match &mut connection.link {
-            Link::MySql(connection) => match self.mysql() {
+            Link::MySql(connection) => match statement.mysql() {
                 Ok(query) => query.fetch(&mut **connection).map_ok(Row::MySql).map_err(Error::from).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },
-            Link::Sqlite(connection) => match self.sqlite() {
+            Link::Sqlite(connection) => match statement.sqlite() {
                 Ok(query) => query.fetch(&mut **connection).map_ok(Row::Sqlite).map_err(Error::from).boxed(),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             },
         }
+    }
+
+    /// Writes the values of LIMIT and OFFSET as numbers on a connection to a shard of Vitess: vtgate prepares a statement by
+    /// executing it with NULL for each value, which MySQL refuses there.
+    fn for_shard(self, connection: &Connection) -> Self {
+        if connection.place.is_none() || !self.text.contains("LIMIT ?") {
+            return self;
+        }
+        let (mut text, mut values) =
+            (String::with_capacity(self.text.len()), Vec::with_capacity(self.values.len()));
+        let mut pieces = self.text.split('?');
+        text.push_str(pieces.next().unwrap_or_default());
+        for (piece, value) in pieces.zip(self.values) {
+            match value {
+                Value::Number(number) if text.ends_with("LIMIT ") || text.ends_with("OFFSET ") => {
+                    text.push_str(&number.to_string());
+                }
+                value => {
+                    text.push('?');
+                    values.push(value);
+                }
+            }
+            text.push_str(piece);
+        }
+        Self { text, values }
     }
 
     fn mysql(self) -> Result<sqlx::query::Query<'static, MySql, MySqlArguments>, Error> {

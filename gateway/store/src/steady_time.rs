@@ -13,12 +13,12 @@ use domain::Timestamp;
 
 use super::clock::SteadyTimeRecord;
 use super::statement::Statement;
-use super::{Error, Store};
+use super::{Error, Shard};
 
 /// Interval of the record, and the time that a restart can lose.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-impl Store {
+impl Shard {
     /// Returns the steady time, and records it when the record is old.
     ///
     /// # Errors

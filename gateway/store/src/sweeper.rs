@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Timestamp;
 
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// A lease that ends later than this many leases from now was taken before the clock was set back.
 const MAX_LEASES_AHEAD: u32 = 2;
@@ -22,7 +22,7 @@ pub struct SweeperMeasurement {
     pub payload: String,
 }
 
-impl Store {
+impl Shard {
     /// Takes the lease if no other gateway holds it, or renews it. Returns whether this gateway holds it.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::row::Row;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Maximum number of tenants.
 pub const MAX_TENANTS: u32 = 10_000;
@@ -98,7 +98,7 @@ pub enum TenantCreation {
     LimitReached,
 }
 
-impl Store {
+impl Shard {
     /// Stores a new tenant and its entry in the audit log.
     ///
     /// # Errors

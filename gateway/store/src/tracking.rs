@@ -6,7 +6,7 @@ use super::api_keys::KeyActor;
 use super::audit;
 use super::row::Row;
 use super::statement::Statement;
-use super::{Error, Store, rows, tenants};
+use super::{Error, Shard, rows, tenants};
 
 /// The state of a tenant on which its tracking links depend.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl TrackedTenant {
     }
 }
 
-impl Store {
+impl Shard {
     /// Returns the tenant of an order; `None` if the order does not exist.
     ///
     /// # Errors
@@ -45,6 +45,21 @@ impl Store {
                 ));
                 sql.bind(order);
                 sql.fetch(connection).await?.first().map(TrackedTenant::read).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Returns the tenant of an order; `None` if the order does not exist.
+    pub(super) async fn tenant_of_order(&self, order: OrderId) -> Result<Option<TenantId>, Error> {
+        self.read(move |connection| {
+            Box::pin(async move {
+                let mut sql = Statement::new("SELECT tenant_id FROM orders WHERE id = ?");
+                sql.bind(order);
+                let found = sql.fetch(connection).await?;
+                let Some(row) = found.first() else { return Ok(None) };
+                let id: String = row.get(0)?;
+                id.parse().map(Some).map_err(|error| Error::Row(format!("tenant_id: {error}")))
             })
         })
         .await

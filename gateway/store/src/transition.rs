@@ -31,7 +31,7 @@ use super::outputs::{self, Output};
 use super::pause::paused;
 use super::row_cache::CachedOrder;
 use super::unreadable::Unreadable;
-use super::{Error, Store, event_log};
+use super::{Error, Shard, event_log};
 
 /// The outcome of one command.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ pub enum CommandOutcome {
     Unreadable(Unreadable),
 }
 
-impl Store {
+impl Shard {
     /// Applies the commands in one transaction, and returns their outcomes in the same order.
     ///
     /// Several commands for one order take effect one after the other. Commands whose outcome was lost can be repeated,

@@ -11,14 +11,14 @@ use super::api_keys::KeyActor;
 use super::connection::Connection;
 use super::references::{self, FRESH};
 use super::statement::Statement;
-use super::{Dialect, Error, Store, audit, rows, tenants};
+use super::{Dialect, Error, Shard, audit, rows, tenants};
 
 /// Orders of one transaction of the switch.
 const PAGE: u32 = 1_000;
 /// Maximum number of duplicates that a refusal names.
 pub const MAX_NAMED_DUPLICATES: usize = 10;
 /// The time after which no gateway remembers that a tenant had no unique references. Clocks of processes differ in speed.
-const SETTLED: Duration = Duration::from_millis(FRESH.as_millis() as u64 * 5 / 4);
+pub(super) const SETTLED: Duration = Duration::from_millis(FRESH.as_millis() as u64 * 5 / 4);
 
 /// Two orders with one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum ReferenceSwitch {
     NotFound,
 }
 
-impl Store {
+impl Shard {
     /// Switches the rule that external references are unique within a tenant, with an entry in the audit log.
     ///
     /// Switching it on reads all orders of the tenant with a reference, page by page and twice, and takes at least two
@@ -104,8 +104,41 @@ impl Store {
         .await
     }
 
+    /// Returns the orders of this shard with references after a position.
+    pub(super) async fn referenced_orders(
+        &self,
+        id: &TenantId,
+        after: Option<(String, OrderId)>,
+    ) -> Result<RecordedPage, Error> {
+        let for_share = self.inner.dialect.for_share();
+        self.write(|connection| {
+            let (id, after) = (id.clone(), after.clone());
+            Box::pin(async move { page(connection, &id, after, for_share).await })
+        })
+        .await
+    }
+
+    /// Writes the rule to a shard that is not the first one.
+    pub(super) async fn copy_unique_references(&self, id: &TenantId, unique: bool) -> Result<(), Error> {
+        let now = self.now().as_micros();
+        let written = self.write(|connection| {
+            let id = id.clone();
+            Box::pin(async move {
+                let mut sql = Statement::new(
+                    "INSERT INTO tenants (tenant_id, name, created_at, changed_at, unique_references) \
+                     VALUES (?, '', ?, ?, ?) ON DUPLICATE KEY UPDATE unique_references = VALUES(unique_references)",
+                );
+                sql.bind(id.as_str().to_owned()).bind(now).bind(now).bind(i64::from(unique));
+                sql.execute(connection).await.map(drop)
+            })
+        });
+        written.await?;
+        self.inner.reference_rules.forget(id);
+        Ok(())
+    }
+
     /// Returns whether the tenant exists.
-    async fn write_unique_references(
+    pub(super) async fn write_unique_references(
         &self,
         id: &TenantId,
         unique: bool,
@@ -141,14 +174,16 @@ impl Store {
         let (mut orders, mut duplicates) = (0, Vec::new());
         let mut after: Option<(String, OrderId)> = None;
         loop {
-            let page = self
-                .write(|connection| {
-                    let (id, after) = (id.clone(), after.clone());
-                    Box::pin(async move { record_page(connection, &id, after, for_share).await })
+            let page = self.write(|connection| {
+                let (id, after) = (id.clone(), after.clone());
+                Box::pin(async move {
+                    let page = page(connection, &id, after, for_share).await?;
+                    record(connection, &id, page).await
                 })
-                .await?;
-            orders += page.orders;
-            duplicates.extend(page.duplicates);
+            });
+            let (page, found) = page.await?;
+            orders += page.orders.len() as u64;
+            duplicates.extend(found);
             duplicates.truncate(MAX_NAMED_DUPLICATES);
             if page.next.is_none() || duplicates.len() == MAX_NAMED_DUPLICATES {
                 return Ok((orders, duplicates));
@@ -165,15 +200,16 @@ async fn set(connection: &mut Connection, id: &TenantId, unique: bool, now: Time
     sql.execute(connection).await.map(drop)
 }
 
-struct RecordedPage {
-    orders: u64,
-    duplicates: Vec<DuplicateReference>,
+/// Orders with references.
+pub(super) struct RecordedPage {
+    pub(super) orders: Vec<(String, OrderId)>,
     /// The last order, if more may follow.
-    next: Option<(String, OrderId)>,
+    pub(super) next: Option<(String, OrderId)>,
 }
 
-/// Writes the references of the orders after a position. A replaced order has given its reference to its successor. The read waits for creates in progress.
-async fn record_page(
+/// Reads the references of the orders after a position. A replaced order has given its reference to its successor. The read
+/// waits for creates in progress.
+async fn page(
     connection: &mut Connection,
     tenant: &TenantId,
     after: Option<(String, OrderId)>,
@@ -195,11 +231,21 @@ async fn record_page(
     sql.push(" ORDER BY external_reference, id LIMIT ?").bind(i64::from(PAGE)).push(for_share);
     let found = sql.fetch(connection).await?;
     let found = found.iter().map(|row| Ok((row.get::<String>(0)?, rows::id(row, 1)?)));
-    let found: Vec<(String, OrderId)> = found.collect::<Result<_, Error>>()?;
-    let names: Vec<&str> = found.iter().map(|(reference, _)| reference.as_str()).collect();
+    let orders: Vec<(String, OrderId)> = found.collect::<Result<_, Error>>()?;
+    let next = orders.last().filter(|_| orders.len() == PAGE as usize).cloned();
+    Ok(RecordedPage { orders, next })
+}
+
+/// Writes the references of these orders. Returns the page and the duplicates.
+pub(super) async fn record(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    page: RecordedPage,
+) -> Result<(RecordedPage, Vec<DuplicateReference>), Error> {
+    let names: Vec<&str> = page.orders.iter().map(|(reference, _)| reference.as_str()).collect();
     let mut holders = references::holders_of(connection, tenant, &names).await?;
     let (mut new, mut duplicates) = (Vec::new(), Vec::new());
-    for (reference, id) in &found {
+    for (reference, id) in &page.orders {
         match holders.get(reference) {
             Some(holder) if holder == id => {}
             Some(holder) => duplicates.push(DuplicateReference {
@@ -214,8 +260,7 @@ async fn record_page(
         }
     }
     references::insert(connection, &new).await?;
-    let next = found.last().filter(|_| found.len() == PAGE as usize).cloned();
-    Ok(RecordedPage { orders: found.len() as u64, duplicates, next })
+    Ok((page, duplicates))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use domain::{Kind, Timestamp};
 
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
-impl Store {
+impl Shard {
     /// Returns the kinds whose oldest order has waited for a start for at least `age` while no order of the kind is
     /// processed, each with this time.
     ///
@@ -17,7 +17,12 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub async fn unserved_kinds(&self, age: Duration) -> Result<Vec<(Kind, Duration)>, Error> {
-        let now = self.now();
+        let (oldest, served) = self.kinds_by_service().await?;
+        Ok(self.unserved(oldest, &served, age))
+    }
+
+    /// Returns the start of the longest wait of each kind, and the kinds that are processed.
+    pub(super) async fn kinds_by_service(&self) -> Result<(BTreeMap<String, i64>, BTreeSet<String>), Error> {
         let by_stage = self.inner.dialect.by_stage();
         let held = self.read(move |connection| {
             Box::pin(async move {
@@ -44,6 +49,17 @@ impl Store {
             oldest.extend(first.map(|first| (kind.to_owned(), first)));
         })
         .await?;
+        Ok((oldest, served))
+    }
+
+    /// Returns the kinds that wait for at least `age` and are not processed.
+    pub(super) fn unserved(
+        &self,
+        oldest: BTreeMap<String, i64>,
+        served: &BTreeSet<String>,
+        age: Duration,
+    ) -> Vec<(Kind, Duration)> {
+        let now = self.now();
         let waited =
             |since: i64| Some(Timestamp::from_micros(since)).filter(|at| *at < now).map(|at| now.since(at));
         let unserved =
@@ -51,6 +67,6 @@ impl Store {
                 let waited = waited(since).filter(|waited| *waited >= age)?;
                 Some((kind.parse().ok()?, waited))
             });
-        Ok(unserved.collect())
+        unserved.collect()
     }
 }

@@ -24,7 +24,7 @@ use super::audit::{self, AuditEntry};
 use super::connection::Connection;
 use super::row::Row;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Maximum number of webhook endpoints of a tenant.
 pub const MAX_TENANT_ENDPOINTS: usize = 20;
@@ -169,7 +169,7 @@ pub enum EndpointChange {
     Changed,
 }
 
-impl Store {
+impl Shard {
     /// Stores a new endpoint, with an entry in the audit log.
     ///
     /// # Errors

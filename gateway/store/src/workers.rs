@@ -5,7 +5,7 @@ use domain::{OrderId, Principal, Timestamp, WorkerName};
 use super::owner::Owner;
 use super::row::Row;
 use super::statement::Statement;
-use super::{Error, Store, rows};
+use super::{Error, Shard, rows};
 
 /// Maximum number of workers that one read returns.
 pub const MAX_WORKERS: u32 = 1_000;
@@ -57,7 +57,7 @@ pub struct WorkerOrder {
     pub lease_ends_at: Timestamp,
 }
 
-impl Store {
+impl Shard {
     /// Writes workers, or replaces them, and removes those that were not seen since a time.
     ///
     /// # Errors

@@ -10,12 +10,12 @@ use super::connection::Connection;
 use super::hot_connections::HotConnections;
 use super::last_statements::CommitFailure;
 use super::read_path::ConnectionInUse;
-use super::{Error, Store, Work, files, statement};
+use super::{Error, Shard, Work, files, statement};
 
 /// Maximum number of tries of a transaction that conflicts with others.
 const MAX_TRIES: u32 = 6;
 
-impl Store {
+impl Shard {
     /// Runs `work` in a transaction and commits.
     ///
     /// A transaction that conflicts with another one is repeated, so `work` may be called several times and must not keep
@@ -67,6 +67,7 @@ impl Store {
         let generation = connections.generation();
         let mut used = ConnectionInUse::new(self.acquired(connections.acquire()).await?);
         used.connection().last = self.inner.joins_statements.then(Vec::new);
+        used.connection().place = self.inner.place;
         let result = tokio::time::timeout_at(deadline, async {
             if let Some(begin) = self.inner.dialect.begin() {
                 used.connection().execute_text(begin).await?;

@@ -119,6 +119,7 @@ mod slow_subscribers;
 mod subscriptions;
 #[cfg(test)]
 mod sweeper;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod time_range;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId, Principal, Scope};
+use domain::{Content, Draft, IdempotencyKey, InvalidField, Order, OrderId, Principal, Scope, Slot};
 
 use super::use_cases::Orders;
 use crate::config::MAX_ROWS;
@@ -17,6 +17,10 @@ use telemetry::trace;
 
 /// Maximum number of attempts of a create whose key belongs to removed orders.
 const KEY_TRIES: u32 = 2;
+/// Maximum number of further attempts of a create without a key while shards of the database do not respond.
+const SHARD_TRIES: u32 = 2;
+/// Maximum number of random slots that are tried to find a shard that responds.
+const PLACE_TRIES: u32 = 64;
 /// Maximum number of attempts of a bulk create while other requests take references of its rows.
 const REFERENCE_TRIES: u32 = 8;
 
@@ -192,16 +196,17 @@ impl Orders {
         let expires_at = created_at + self.config.idempotency_ttl;
         let idempotency = key.map(|key| Idempotency { key, request_hash, expires_at });
         let trace = trace::current();
-        let ids = self.keys.bulk_ids(OrderId::first_of_batch(created_at, contents.len()), contents.len());
-        let orders = ids
-            .into_iter()
-            .zip(contents)
+        let count = contents.len();
+        let first = self.place(OrderId::first_of_batch(created_at, count), principal, idempotency.as_ref());
+        let orders = self.keys.bulk_ids(first, count).into_iter().zip(contents);
+        let orders = orders
             .map(|(id, content)| NewOrder::traced(id, principal.tenant.clone(), content, created_at, trace));
-        let creation = CreateRequest { orders: orders.collect(), idempotency };
-        let (first, count) = (creation.id(), creation.orders.len());
-        for _ in 0..KEY_TRIES {
-            let answers = self.creations.submit(vec![creation.clone()]).await;
-            return match answers.map(|mut answers| answers.pop()) {
+        let mut creation = CreateRequest { orders: orders.collect(), idempotency };
+        let (mut key_tries, mut shard_tries) = (0, 0);
+        while key_tries < KEY_TRIES {
+            key_tries += 1;
+            let first = creation.id();
+            return match self.creations.submit_one(creation.clone()).await {
                 Ok(Some(Ok(InsertOutcome::Inserted))) => {
                     let orders = creation.orders.iter().map(NewOrder::order).collect();
                     Ok(Stored::All { orders, replayed: false })
@@ -226,6 +231,19 @@ impl Orders {
                 }
                 Ok(Some(Ok(InsertOutcome::KeyConflict))) => Err(Error::KeyReused),
                 Ok(Some(Ok(InsertOutcome::ReferenceTaken(taken)))) => Ok(Stored::refused(&creation, &taken)),
+                Ok(Some(Ok(InsertOutcome::ReferenceUnavailable))) => Err(Error::database_unavailable()),
+                Ok(Some(Err(Error::Unavailable { .. })))
+                | Err(SubmitError::NotStarted | SubmitError::ShardUnavailable)
+                    if creation.idempotency.is_none()
+                        && shard_tries < SHARD_TRIES
+                        && self.has_other_shard(first) =>
+                {
+                    // Nothing is stored, and another shard takes it.
+                    (key_tries, shard_tries) = (key_tries - 1, shard_tries + 1);
+                    let first = self.place(OrderId::first_of_batch(created_at, count), principal, None);
+                    creation = creation.with_ids(&self.keys.bulk_ids(first, count));
+                    continue;
+                }
                 Ok(Some(Err(Error::OutcomeUnknown(_)))) | Err(SubmitError::OutcomeUnknown) => {
                     Err(Error::OutcomeUnknown(first))
                 }
@@ -233,6 +251,7 @@ impl Orders {
                 Ok(None) => Err(Error::Internal),
                 Err(SubmitError::Overloaded) => Err(self.timeout_error()),
                 Err(SubmitError::NotStarted) => Err(self.timeout_error()),
+                Err(SubmitError::ShardUnavailable) => Err(Error::database_unavailable()),
                 Err(SubmitError::Panicked) => Err(Error::Internal),
             };
         }
@@ -241,6 +260,24 @@ impl Orders {
 }
 
 impl Orders {
+    /// Returns an id for the first order of a create, in the slot of its key or, without one, in a shard that accepts writes.
+    fn place(&self, id: OrderId, principal: &Principal, idempotency: Option<&Idempotency>) -> OrderId {
+        if !self.store.has_shards() {
+            return id;
+        }
+        if let Some(idempotency) = idempotency {
+            return id.in_slot(idempotency.key.slot(&principal.tenant));
+        }
+        let is_healthy = |id: OrderId| !self.store.of(id.slot()).is_unhealthy();
+        let mut others = (0..PLACE_TRIES).map(|_| id.in_slot(Slot(rand::random())));
+        if is_healthy(id) { id } else { others.find(|id| is_healthy(*id)).unwrap_or(id) }
+    }
+
+    /// Returns whether a shard accepts writes while that of the order does not.
+    fn has_other_shard(&self, id: OrderId) -> bool {
+        self.store.has_shards() && self.store.of(id.slot()).is_unhealthy() && !self.store.is_unhealthy()
+    }
+
     /// Finds what an earlier request with the same key has created without the orders whose references were taken.
     ///
     /// Returns `None` if orders are missing for another reason: retention has removed them.
@@ -274,7 +311,7 @@ impl Orders {
         }))
     }
 
-    /// Calls [`gateway_store::Store::orders_as_created`].
+    /// Calls `gateway_store::Store::orders_as_created`.
     ///
     /// An unreadable order exists, so its create must not be repeated.
     pub(super) async fn as_created(

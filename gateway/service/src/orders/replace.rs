@@ -48,7 +48,11 @@ impl Orders {
             request_hash: replace_hash(old, &content),
             expires_at: created_at + self.config.idempotency_ttl,
         });
-        let id = OrderId::new(created_at);
+        let mut id = OrderId::new(created_at);
+        if self.store.has_shards() {
+            // One transaction writes both orders.
+            id = id.in_slot(old.slot());
+        }
         let new = NewOrder::traced(id, tenant, content, created_at, trace::current()).replacing(old);
         let request = ReplaceRequest {
             old,

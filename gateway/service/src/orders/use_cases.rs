@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use domain::transition::Command;
-use domain::{Order, OrderId, Principal, Timestamp};
+use domain::{Order, OrderId, Principal, Slot, Timestamp};
 use gateway_store::{CommandOutcome, CreateRequest, InsertOutcome, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -16,6 +16,7 @@ use crate::group_commit::{GroupCommit, GroupCommitLimits, SubmitError};
 use crate::health_monitor::HealthMonitor;
 use crate::installation_keys::InstallationKeys;
 use crate::publisher::Publisher;
+use crate::shard_commits::ShardCommits;
 use crate::signals::Signals;
 
 /// Maximum number of concurrent exports of one gateway.
@@ -34,8 +35,8 @@ pub struct Orders {
     pub(super) health: HealthMonitor,
     pub(super) publisher: Publisher,
     pub(super) signals: Signals,
-    pub(super) creations: GroupCommit<CreateRequest, Result<InsertOutcome, Error>>,
-    pub(super) transitions: GroupCommit<(OrderId, Command), Result<CommandOutcome, Error>>,
+    pub(super) creations: ShardCommits<CreateRequest, Result<InsertOutcome, Error>>,
+    pub(super) transitions: ShardCommits<(OrderId, Command), Result<CommandOutcome, Error>>,
 }
 
 impl Orders {
@@ -56,48 +57,63 @@ impl Orders {
             deadline: config.request_timeout,
         };
         let ready = |store: Store| {
+            // What a shard does not accept at once is refused, or taken by another shard.
+            let waits = !store.has_shards();
             move || {
                 let store = store.clone();
-                async move { store.wait_until_healthy().await }
+                async move {
+                    if waits {
+                        store.wait_until_healthy().await;
+                    }
+                }
             }
         };
-        let creations = {
-            let batch = CreateBatch {
-                store: store.clone(),
-                rules: config.rules,
-                claims: claims.clone(),
-                direct_enqueue: direct_enqueue.clone(),
-                publisher: publisher.clone(),
-                signals: signals.clone(),
-                tasks: tasks.clone(),
-            };
-            let rows = |creation: &CreateRequest| creation.orders.len();
-            GroupCommit::start(limits, tasks, rows, ready(store.clone()), move |creations, attempt| {
-                batch.clone().flush(creations, attempt)
-            })
-        };
-        let transitions = {
-            let (store, direct_enqueue, publisher, signals) =
-                (store.clone(), direct_enqueue.clone(), publisher.clone(), signals.clone());
-            let rules = config.rules;
-            GroupCommit::start(
-                limits,
-                tasks,
-                |_| 1,
-                ready(store.clone()),
-                // Commands recognise their effect, so carrying them out again is safe.
-                move |commands, _| {
-                    command_batch::flush_commands(
-                        store.clone(),
-                        rules,
-                        direct_enqueue.clone(),
-                        publisher.clone(),
-                        signals.clone(),
-                        commands,
-                    )
-                },
-            )
-        };
+        let creations = ShardCommits::start(
+            store,
+            |creation: &CreateRequest| creation.id().slot(),
+            |store| {
+                let batch = CreateBatch {
+                    store: store.clone(),
+                    rules: config.rules,
+                    claims: claims.clone(),
+                    direct_enqueue: direct_enqueue.clone(),
+                    publisher: publisher.clone(),
+                    signals: signals.clone(),
+                    tasks: tasks.clone(),
+                };
+                let rows = |creation: &CreateRequest| creation.orders.len();
+                let ready = ready(store.clone());
+                GroupCommit::start(limits, tasks, rows, ready, move |creations, attempt| {
+                    batch.clone().flush(creations, attempt)
+                })
+            },
+        );
+        let transitions = ShardCommits::start(
+            store,
+            |(id, _): &(OrderId, Command)| id.slot(),
+            |store| {
+                let (store, direct_enqueue, publisher, signals) =
+                    (store.clone(), direct_enqueue.clone(), publisher.clone(), signals.clone());
+                let rules = config.rules;
+                GroupCommit::start(
+                    limits,
+                    tasks,
+                    |_| 1,
+                    ready(store.clone()),
+                    // Commands recognise their effect, so carrying them out again is safe.
+                    move |commands, _| {
+                        command_batch::flush_commands(
+                            store.clone(),
+                            rules,
+                            direct_enqueue.clone(),
+                            publisher.clone(),
+                            signals.clone(),
+                            commands,
+                        )
+                    },
+                )
+            },
+        );
         Self {
             store: store.clone(),
             keys,
@@ -133,6 +149,12 @@ impl Orders {
     pub(super) fn timeout_error(&self) -> Error {
         let stalled = self.health.is_stalled(self.config.request_timeout * 3 / 4);
         if self.store.is_unhealthy() || stalled { Error::database_unavailable() } else { Error::overloaded() }
+    }
+
+    /// Divides keys by the shards of the database.
+    pub(crate) fn by_shard<K>(&self, keys: Vec<K>, slot: impl Fn(&K) -> Slot) -> Vec<Vec<K>> {
+        let parts = self.store.parts(keys, slot).into_iter();
+        parts.map(|(_, keys)| keys.into_iter().map(|(_, key)| key).collect()).collect()
     }
 
     /// Carries out a command that returns the order.
@@ -184,13 +206,15 @@ impl Orders {
         answer: impl Fn(OrderId, CommandOutcome) -> Result<T, Error>,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
-        let applied = self.transitions.submit(commands).await.map_err(|failure| match failure {
+        let failed = |failure| match failure {
             SubmitError::Overloaded => self.timeout_error(),
             // The caller may repeat the command: commands recognise their effect.
             SubmitError::NotStarted => self.timeout_error(),
-            SubmitError::OutcomeUnknown => Error::database_unavailable(),
+            SubmitError::OutcomeUnknown | SubmitError::ShardUnavailable => Error::database_unavailable(),
             SubmitError::Panicked => Error::Internal,
-        })?;
-        Ok(ids.into_iter().zip(applied).map(|(id, applied)| answer(id, applied?)).collect())
+        };
+        let applied = self.transitions.submit(commands).await.map_err(failed)?;
+        let answers = ids.into_iter().zip(applied);
+        Ok(answers.map(|(id, applied)| answer(id, applied.map_err(failed)??)).collect())
     }
 }

@@ -3,7 +3,7 @@
 use super::{LogEnds, decoded};
 use crate::connection::Connection;
 use crate::statement::Statement;
-use crate::{Error, Store, rows};
+use crate::{Error, Shard, rows};
 
 /// Rows that one statement reads: a row has at most about 1 MiB.
 const PAGE: i64 = 64;
@@ -23,7 +23,7 @@ pub struct EventLogReport {
     pub damages: Vec<String>,
 }
 
-impl Store {
+impl Shard {
     /// Reads the whole event log, and calls `progress` with the position after each page.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::hot_connections::HotConnections;
 use crate::rows;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store};
+use crate::{Error, Shard};
 
 /// Maximum number of rows that one transaction numbers.
 const MAX_NUMBERED: usize = 256;
@@ -39,7 +39,7 @@ struct Row {
     created_at: Timestamp,
 }
 
-impl Store {
+impl Shard {
     /// Returns whether there are events without a position, without a lock.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// SQLite has one connection that writes.
-    fn numbering_connections(&self) -> &HotConnections {
+    pub(super) fn numbering_connections(&self) -> &HotConnections {
         self.inner.numbering.as_ref().unwrap_or(&self.inner.writers)
     }
 

@@ -8,7 +8,7 @@ use super::ends;
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::Statement;
-use crate::{Error, Store, rows};
+use crate::{Error, Shard, rows};
 
 /// Rows are in the order of their times, except for transactions that took longer than others. The search begins this much
 /// earlier, in microseconds.
@@ -25,7 +25,7 @@ pub struct LogLag {
     pub age: Duration,
 }
 
-impl Store {
+impl Shard {
     /// Returns the position before the first row of the log that was written at a time or later.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ends, set_ends};
 use crate::rows;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store};
+use crate::{Error, Shard};
 
 /// Maximum number of rows that one transaction removes.
 const MAX_REMOVED: i64 = 256;
@@ -19,7 +19,7 @@ pub struct LogRetention {
     pub bytes: Option<u64>,
 }
 
-impl Store {
+impl Shard {
     /// Removes the oldest events beyond the limits, up to 256 rows of them. Returns whether there may be more.
     ///
     /// # Errors

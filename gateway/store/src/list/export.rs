@@ -13,7 +13,7 @@ use crate::replica::Freshness;
 use crate::scan::{Listed, Scan, ScanStart, Scanned};
 use crate::search::ReadPath;
 use crate::search_pool::SearchPass;
-use crate::{Error, Store};
+use crate::{Error, Shard};
 
 /// A page of an export.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct ExportPage {
     pub next: Option<Position>,
 }
 
-impl Store {
+impl Shard {
     /// Reads the next orders of the caller's tenant that match, newest first: at most `limit`, of about `bytes` bytes.
     ///
     /// While other searches run, it waits up to the deadline of the store. A replica may be read.

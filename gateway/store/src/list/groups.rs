@@ -16,7 +16,7 @@ use crate::replica::Freshness;
 use crate::scan::{Scan, ScanStart};
 use crate::search::{ReadPath, ResidualFilter};
 use crate::search_pool::SearchPass;
-use crate::{Error, Store};
+use crate::{Error, Shard};
 
 /// Maximum number of failed orders from which groups are computed.
 pub const MAX_GROUPED: u32 = 100_000;
@@ -53,7 +53,7 @@ pub struct DeadLetterGroups {
     pub complete: bool,
 }
 
-impl Store {
+impl Shard {
     /// Groups the failed orders of the caller's tenant that match. The statuses of the filter are ignored. A replica may
     /// be read.
     ///
@@ -64,6 +64,18 @@ impl Store {
         principal: &Principal,
         filter: &Filter,
     ) -> Result<DeadLetterGroups, Error> {
+        let (groups, complete) = self.unfinished_groups(principal, filter, RandomState::new()).await?;
+        Ok(groups.finish(complete))
+    }
+
+    /// Returns the groups before they are sorted, and whether they have all orders that match. Groups with equal hashers can be
+    /// merged.
+    pub(crate) async fn unfinished_groups(
+        &self,
+        principal: &Principal,
+        filter: &Filter,
+        hasher: RandomState,
+    ) -> Result<(Groups, bool), Error> {
         let filter = Filter { statuses: vec![Status::Failed], ..filter.clone() };
         let rest = ResidualFilter::with_strings(&filter, self.queue_snapshot());
         let scan =
@@ -71,16 +83,20 @@ impl Store {
         let among = self.few_matches(&principal.tenant, &scan.filter).await?;
         let reader = Reader { rest: Some(rest), among, ..self.reader(&principal.tenant, &scan) };
         let permit = self.inner.lane.enter(&mut SearchPass::default())?;
-        self.searching(ReadPath::Search(permit), Freshness::MayBeOlder, reader, |reader, connection| {
-            Box::pin(reader.groups(connection))
+        self.searching(ReadPath::Search(permit), Freshness::MayBeOlder, reader, move |reader, connection| {
+            Box::pin(reader.groups(hasher, connection))
         })
         .await
     }
 }
 
 impl Reader {
-    async fn groups(mut self, connection: &mut Connection) -> Result<DeadLetterGroups, Error> {
-        let mut groups = Groups::default();
+    async fn groups(
+        mut self,
+        hasher: RandomState,
+        connection: &mut Connection,
+    ) -> Result<(Groups, bool), Error> {
+        let mut groups = Groups { hasher, ..Groups::default() };
         let (mut size, mut seen) = (SEARCHED_FIRST, 0);
         let complete = loop {
             let size_now = size.min(self.scan.limit - seen);
@@ -96,13 +112,13 @@ impl Reader {
             }
             size = next_size(size);
         };
-        Ok(groups.finish(complete))
+        Ok((groups, complete))
     }
 }
 
 /// The groups under construction.
 #[derive(Default)]
-struct Groups {
+pub(crate) struct Groups {
     groups: HashMap<(Option<String>, String), (DeadLetterGroup, HashSet<u64>)>,
     orders: u32,
     /// Orders of further groups were not kept.
@@ -143,7 +159,29 @@ impl Groups {
         Ok(())
     }
 
-    fn finish(self, complete: bool) -> DeadLetterGroups {
+    /// Adds the groups of another shard.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.orders += other.orders;
+        self.overflowed |= other.overflowed;
+        for (key, (group, customers)) in other.groups {
+            if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key) {
+                self.overflowed = true;
+                continue;
+            }
+            let Some((known, known_customers)) = self.groups.get_mut(&key) else {
+                self.groups.insert(key, (group, customers));
+                continue;
+            };
+            known.count += group.count;
+            known.first_failed_at = known.first_failed_at.min(group.first_failed_at);
+            if group.last_failed_at > known.last_failed_at {
+                (known.last_failed_at, known.latest_order_id) = (group.last_failed_at, group.latest_order_id);
+            }
+            known_customers.extend(customers);
+        }
+    }
+
+    pub(crate) fn finish(self, complete: bool) -> DeadLetterGroups {
         let mut groups: Vec<DeadLetterGroup> = self
             .groups
             .into_values()

@@ -12,7 +12,7 @@ use domain::{OrderCode, OrderId, Prefix, SearchText, Status, StringRange, Tenant
 use crate::rows::{self, Segment};
 use crate::search::FEW;
 use crate::statement::Statement;
-use crate::{Dialect, Error, Store};
+use crate::{Dialect, Error, Shard};
 
 /// Maximum number of entries of an index that are read for one text.
 const MAX_ENTRIES: u32 = 4_096;
@@ -27,7 +27,7 @@ struct StringIndex {
 const CUSTOMER: StringIndex = StringIndex { column: "customer", name: "orders_by_customer" };
 const REFERENCE: StringIndex = StringIndex { column: "external_reference", name: "orders_by_reference" };
 
-impl Store {
+impl Shard {
     /// Returns the ids of all orders that can match the strings of the filter, if there are at most a few.
     ///
     /// `None` also if the filter has no such text.
@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-impl Store {
+impl Shard {
     /// Adds the orders that have the text as their code.
     async fn look_up_code(
         &self,

@@ -18,7 +18,7 @@ use self::privileges::{READING, WRITING};
 pub use self::run::MigrationProgress;
 use self::run::Watch;
 use super::statement::Statement;
-use super::{ConnectError, Dialect, Error, Outage, Store, error};
+use super::{ConnectError, Dialect, Error, Outage, Shard, error};
 
 static MYSQL: Migrator = sqlx::migrate!("../../migrations/mysql");
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -45,6 +45,17 @@ pub enum Schema {
     },
 }
 
+impl Schema {
+    /// Returns the older one.
+    pub(super) fn older(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Older { found, .. }, Self::Older { found: of_other, .. }) if of_other < found => other,
+            (Self::Older { .. }, _) => self,
+            (Self::Current, other) => other,
+        }
+    }
+}
+
 /// The files of the development versions before the first release, after which 0001 was written anew.
 const DEVELOPMENT: [(i64, &str); 7] = [
     (2, "dispatch"),
@@ -56,7 +67,7 @@ const DEVELOPMENT: [(i64, &str); 7] = [
     (8, "event class"),
 ];
 
-impl Store {
+impl Shard {
     /// Reads the version of the tables. Changes nothing and needs no privilege but SELECT.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::read_path::ConnectionInUse;
 use crate::row::Row;
 use crate::statement::Statement;
-use crate::{ConnectError, Dialect, Error, Store, error};
+use crate::{ConnectError, Dialect, Error, Shard, error};
 
 /// Rows that one transaction changes.
 const RANGE: i64 = 2_000;
@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A key above every id.
 const LAST_KEY: [u8; 17] = [0xff; 17];
 
+/// The same on a shard of Vitess, which takes a lock only by a literal name, in the first shard of a session.
+const SHARD_LOCK: &str = "SELECT GET_LOCK('orders.migration', 2)";
 /// The names of locks belong to the server, not to the database.
 const LOCK: &str = "SELECT CAST(GET_LOCK(CONCAT('orders.', CRC32(DATABASE())), 2) AS SIGNED)";
 
@@ -86,7 +88,7 @@ impl From<Error> for Stop {
     }
 }
 
-pub(super) async fn run(store: &Store, files: &Migrator, watch: Watch<'_>) -> Result<(), ConnectError> {
+pub(super) async fn run(store: &Shard, files: &Migrator, watch: Watch<'_>) -> Result<(), ConnectError> {
     let dialect = store.inner.dialect;
     let mut tries = 0;
     loop {
@@ -97,6 +99,7 @@ pub(super) async fn run(store: &Store, files: &Migrator, watch: Watch<'_>) -> Re
         };
         let mut runner =
             Runner { connection: connection.connection(), dialect, watch, verbose: false, progress: None };
+        runner.connection.place = store.inner.place;
         // The lock, and an uncommitted transaction, end with the connection.
         match runner.all(files).await {
             Ok(()) => return Ok(()),
@@ -177,7 +180,8 @@ impl Runner<'_> {
         }
         let mut logged = None;
         loop {
-            let rows = self.fetch(Statement::new(LOCK)).await?;
+            let lock = if self.connection.place.is_some() { SHARD_LOCK } else { LOCK };
+            let rows = self.fetch(Statement::new(lock)).await?;
             let got: Option<i64> = rows.first().map(|row| row.get(0)).transpose()?;
             if got == Some(1) {
                 return Ok(());
@@ -338,6 +342,17 @@ impl Runner<'_> {
     /// Returns the columns and keys of a table of MySQL.
     async fn present(&mut self, table: &str) -> Result<Present, Stop> {
         let mut present = Present::default();
+        if self.connection.place.is_some() {
+            // vtgate does not know the name of the database of a shard.
+            for (question, column, names) in
+                [("COLUMNS", 0, &mut present.columns), ("KEYS", 2, &mut present.keys)]
+            {
+                for row in self.fetch(Statement::new(format!("SHOW {question} FROM {table}"))).await? {
+                    names.insert(row.get(column)?);
+                }
+            }
+            return Ok(present);
+        }
         let columns = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
                        WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
         let keys = "SELECT DISTINCT CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS \

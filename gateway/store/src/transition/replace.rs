@@ -21,7 +21,7 @@ use crate::insert_plan::InsertPlan;
 use crate::references::Checked;
 use crate::statement::Statement;
 use crate::unreadable::Unreadable;
-use crate::{Error, Store, event_log, references};
+use crate::{Error, Outage, Shard, event_log, references};
 
 /// A request to replace an order.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ pub enum Replacement {
     Unreadable(Unreadable),
 }
 
-impl Store {
+impl Shard {
     /// Cancels an order that was never started and writes another one, in one transaction.
     ///
     /// # Errors
@@ -93,8 +93,13 @@ impl Store {
     ) -> Result<Replacement, Error> {
         let (now, dialect, event_log) = (self.now(), self.inner.dialect, self.inner.options.event_log);
         let known = &self.inner.reference_rules;
-        self.write(|connection| {
-            let (request, known) = (request.clone(), known.clone());
+        let is_placed = self.inner.place.is_some();
+        let reserved = match is_placed {
+            true => Arc::new(self.reserve(std::slice::from_ref(&request.new), Some(request.old)).await?),
+            false => Arc::default(),
+        };
+        let replaced = self.write(|connection| {
+            let (request, known, reserved) = (request.clone(), known.clone(), reserved.clone());
             Box::pin(async move {
                 let ReplaceRequest { old, new, expected, reason, requester } = &*request;
                 if lost && exists(connection, new.id()).await? {
@@ -124,7 +129,11 @@ impl Store {
                         return Ok(Replacement::Changed(state.version));
                     }
                 }
-                let references = Checked::new(connection, dialect, &known, requests).await?;
+                let mut references = Checked::new(connection, dialect, &known, requests).await?;
+                if is_placed {
+                    references = references.rely_on(&reserved)?;
+                    reserved.refuse(requests, &none, &mut outcomes);
+                }
                 references.refuse(connection, requests, &none, &mut outcomes).await?;
                 match outcomes.pop() {
                     Some(InsertOutcome::Inserted) => {}
@@ -136,6 +145,9 @@ impl Store {
                     }
                     Some(InsertOutcome::Replayed(id)) => return Ok(Replacement::Replayed(id)),
                     Some(InsertOutcome::KeyConflict) | None => return Ok(Replacement::KeyConflict),
+                    Some(InsertOutcome::ReferenceUnavailable) => {
+                        return Err(Error::Unavailable(Outage::Away(sqlx::Error::PoolTimedOut)));
+                    }
                 }
                 let Some(row) = orders.get_mut(old) else { return Ok(Replacement::NotFound) };
                 let mut changes = Changes::new(None);
@@ -158,8 +170,18 @@ impl Store {
                 }
                 Ok(Replacement::Replaced(Some(cancelled)))
             })
-        })
-        .await
+        });
+        let replaced = replaced.await;
+        if is_placed {
+            match &replaced {
+                Ok(Replacement::Replaced(_)) if !reserved.is_empty() => {
+                    self.pass_references(request.old, &request.new).await;
+                }
+                Ok(Replacement::Replaced(_)) | Err(Error::CommitUnknown) => {}
+                Ok(_) | Err(_) => self.release(&reserved, |_| false).await,
+            }
+        }
+        replaced
     }
 }
 

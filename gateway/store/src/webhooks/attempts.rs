@@ -8,7 +8,7 @@ use super::{MAX_ENDPOINTS, endpoint_id};
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store, rows};
+use crate::{Error, Shard, rows};
 
 /// Maximum number of attempts of a page.
 pub const MAX_ATTEMPT_PAGE: u32 = 500;
@@ -87,7 +87,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-impl Store {
+impl Shard {
     /// Records one attempt.
     ///
     /// # Errors

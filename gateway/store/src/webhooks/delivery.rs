@@ -13,7 +13,7 @@ use super::{WebhookEndpoint, endpoint_id, number, parsed, read_one};
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store};
+use crate::{Error, Shard};
 
 /// What the holder of an endpoint begins with.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ pub enum SavedProgress {
     Lost,
 }
 
-impl Store {
+impl Shard {
     /// Returns up to `limit` endpoints whose lease ends before `soon` or after `latest`, the earliest first.
     ///
     /// # Errors

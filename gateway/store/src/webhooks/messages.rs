@@ -6,7 +6,7 @@ use super::endpoint_id;
 use crate::connection::Connection;
 use crate::row::Row;
 use crate::statement::{Statement, bucketed_chunks};
-use crate::{Error, Store, rows};
+use crate::{Error, Shard, rows};
 
 /// Maximum number of messages of a page.
 pub const MAX_MESSAGE_PAGE: u32 = 500;
@@ -194,7 +194,7 @@ pub(super) async fn in_state(
     sql.fetch(connection).await?.iter().map(WebhookMessage::read).collect()
 }
 
-impl Store {
+impl Shard {
     /// Reads up to `limit` messages of an endpoint after one, by their ids.
     ///
     /// # Errors
