@@ -11,8 +11,9 @@
 # It needs what scripts/services.sh needs, and two cores. The exit status is not 0 if an order was lost, if a subscriber has a gap, or if
 # memory, open files, threads, connections, the database or latencies grow. docs/contribute/soak.md describes the judgement.
 set -euo pipefail
+script=$(realpath "$0")
 cd "$(dirname "$0")/.."
-usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$script" >&2; exit 2; }
 
 duration=4h seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') build=()
 while [ $# -gt 0 ]; do
