@@ -154,6 +154,10 @@ if ! have haproxy; then
   echo "skipping rollout::, compose::haproxy and failover::galera_behind_haproxy: they need HAProxy"
   skip+=(--skip rollout:: --skip compose::haproxy --skip failover::galera_behind_haproxy)
 fi
+if ! have dpkg-deb; then
+  echo "skipping release::debian_package: it needs dpkg-deb"
+  skip+=(--skip release::debian_package)
+fi
 # The path of a mysqld of MySQL; that of MariaDB has no Group Replication.
 mysqld=${ORDERS_TEST_MYSQLD:-mysqld}
 if ! have "$mysqld" || "$mysqld" --no-defaults --version | grep -q MariaDB; then

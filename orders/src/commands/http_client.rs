@@ -11,6 +11,7 @@ use rustls::Error as TlsError;
 use crate::cli::CaArgs;
 use crate::error::Error;
 
+const ALPN: &[&[u8]] = &[b"http/1.1"];
 /// The hint for a certificate that is not accepted.
 pub(super) const TRUST_HINT: &str = "name the file of its authority with --ca (ORDERS_CA), and use a URL with a name of \
                                      the certificate";
@@ -58,7 +59,10 @@ pub(super) fn http_client(timeout: Timeout, trust: &Trust) -> Result<reqwest::Cl
     };
     let builder = builder.redirect(Policy::none());
     let builder = match trust {
-        Trust::System => builder,
+        // reqwest's default configuration fails on systems without authorities, and `http` needs none.
+        Trust::System => builder.tls_backend_preconfigured(
+            tls::trusting_system(ALPN).unwrap_or_else(|_| tls::without_authorities()),
+        ),
         Trust::ThisMachine => builder.tls_danger_accept_invalid_certs(true),
         Trust::Authorities(Authorities { file, source }) => {
             let invalid = |problem: String| Error::usage(format!("{source}: {problem}"));

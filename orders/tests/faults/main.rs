@@ -7,7 +7,8 @@
 //!
 //! The faults: [`kill`], [`freeze`], [`redis_loss`], [`redis_failover`], [`network`], [`clock`], [`disk`], [`restart`], [`poison_orders`],
 //! [`suspend`], [`disconnects`], [`queue_server`], [`upgrade`], [`topology`], [`failover`], [`group_replication`],
-//! [`replica`]. Each prints one line; `scripts/faults.sh` prints all of them as a table.
+//! [`replica`]. Each prints one line; `scripts/faults.sh` prints all of them as a table. [`soak`] causes one after the other for a
+//! long time.
 
 #![cfg(test)]
 
@@ -34,6 +35,7 @@ mod restart;
 mod run;
 mod servers;
 mod shim;
+mod soak;
 mod suspend;
 mod system;
 mod topology;

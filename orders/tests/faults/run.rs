@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::harness::DEADLINE;
-use crate::ledger::{self, Clients, Verdict};
+use crate::ledger::{self, CREATE_INTERVAL, Clients, Verdict};
 use crate::servers::MariaDb;
 use crate::system::{Plan, System};
 
@@ -51,21 +51,21 @@ impl Outcome {
 impl Run {
     /// Starts two gateways and two processors under load.
     pub(crate) async fn on_servers(name: &'static str, plan: Plan) -> Self {
-        Self::under_load(name, System::on_servers(&plan).await).await
+        Self::under_load(name, System::on_servers(&plan).await, plan.create_interval).await
     }
 
     /// Starts two gateways and two processors under load on a cluster with this node. Gateways use `url`.
     pub(crate) async fn on_cluster(name: &'static str, plan: Plan, node: MariaDb, url: String) -> Self {
-        Self::under_load(name, System::on_cluster(&plan, node, url).await).await
+        Self::under_load(name, System::on_cluster(&plan, node, url).await, plan.create_interval).await
     }
 
     /// Starts `orders dev` with these variables under load.
     pub(crate) async fn embedded(name: &'static str, variables: &[(String, String)]) -> Self {
-        Self::under_load(name, System::embedded(variables).await).await
+        Self::under_load(name, System::embedded(variables).await, CREATE_INTERVAL).await
     }
 
-    async fn under_load(name: &'static str, system: System) -> Self {
-        let clients = Clients::start(&system.http).await;
+    async fn under_load(name: &'static str, system: System, create_interval: Duration) -> Self {
+        let clients = Clients::start(&system.http, create_interval).await;
         let run = Self { name, system, clients };
         run.clients.wait_until_accepted(ORDERS_BEFORE_FAULT).await;
         run.clients.wait_until_accepted_everywhere(Instant::now()).await;

@@ -156,6 +156,13 @@ impl MariaDb {
         url_on(self.port.number)
     }
 
+    /// Returns the size of the files of all tables.
+    pub(crate) fn tables_bytes(&self) -> u64 {
+        let folder = self.folder.path().join("data/orders");
+        let files = std::fs::read_dir(folder).expect("the folder of the database");
+        files.filter_map(|file| file.ok()?.metadata().ok()).map(|file| file.len()).sum()
+    }
+
     /// Starts the process again after its end.
     pub(crate) async fn restart(&mut self) {
         self.process.wait().await;

@@ -2,10 +2,12 @@
 //! keeps its address during the test, so the others reach it again after a restart.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::harness::{Api, Process, command, run};
+use crate::ledger::CREATE_INTERVAL;
 use crate::proxy::{Mode, Proxy};
 use crate::servers::{MariaDb, Port, Redis, plain_url_on, url_on};
 
@@ -77,7 +79,7 @@ pub(crate) struct System {
     pub(crate) database_url: String,
     /// The ports of the gateways.
     ports: Vec<Port>,
-    proxies: Vec<Proxy>,
+    proxies: Vec<(Link, Proxy)>,
     /// A replica, and the proxy of the primary.
     standby: Option<(MariaDb, Proxy)>,
     /// The URL of the database for gateways, if it names several servers.
@@ -102,6 +104,10 @@ pub(crate) struct Plan {
     pub(crate) standby: bool,
     /// The connections whose proxy can cause faults.
     pub(crate) link: Option<Link>,
+    /// All connections of the first gateway and the first processor have such a proxy.
+    pub(crate) all_links: bool,
+    /// The minimum interval between the creates of a client.
+    pub(crate) create_interval: Duration,
     /// The number of processors, at most two.
     pub(crate) processors: usize,
     /// Each processor uses one gateway, so that both gateways have a processor.
@@ -117,7 +123,7 @@ pub(crate) struct Plan {
 }
 
 /// A pair of parts, the first one of each kind. A processor is connected to both gateways.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     GatewayToMariaDb,
     GatewayToRedis,
@@ -135,6 +141,8 @@ impl Default for Plan {
             redis_variables: Vec::new(),
             standby: false,
             link: None,
+            all_links: false,
+            create_interval: CREATE_INTERVAL,
             processors: 2,
             one_gateway_each: false,
             webhook: None,
@@ -149,6 +157,11 @@ impl Plan {
     /// Longer leases, for faults that must not cost an attempt: none expires on a busy machine.
     pub(crate) fn patient() -> Self {
         Self { lease_ms: 8_000, ..Self::default() }
+    }
+
+    /// Returns the link if the part with this index has a proxy for it.
+    fn link_of(&self, part: usize, link: Link) -> Option<Link> {
+        (part == 0 && (self.all_links || self.link == Some(link))).then_some(link)
     }
 
     fn redis_url_on(&self, port: u16) -> String {
@@ -212,10 +225,9 @@ impl System {
     async fn add_gateway(&mut self, plan: &Plan, i: usize, grpc: u16) {
         let (http, mariadb, redis) =
             (self.claim_port(), self.mariadb().port.number, self.redis().port.number);
-        let link = plan.link.filter(|_| i == 0);
-        let mariadb = self.port_or_proxy(mariadb, link == Some(Link::GatewayToMariaDb)).await;
-        let redis = self.port_or_proxy(redis, link == Some(Link::GatewayToRedis)).await;
-        let seen = self.port_or_proxy(http, link == Some(Link::ClientToGateway)).await;
+        let mariadb = self.port_or_proxy(mariadb, plan.link_of(i, Link::GatewayToMariaDb)).await;
+        let redis = self.port_or_proxy(redis, plan.link_of(i, Link::GatewayToRedis)).await;
+        let seen = self.port_or_proxy(http, plan.link_of(i, Link::ClientToGateway)).await;
         let arguments =
             server_arguments(&["gateway"], [local_address(http), local_address(grpc)], plan.lease_ms);
         let database = match (&self.cluster_url, &self.standby) {
@@ -240,14 +252,13 @@ impl System {
 
     async fn add_processor(&mut self, plan: &Plan, i: usize, grpc: [u16; 2]) {
         let redis = self.redis().port.number;
-        let link = plan.link.filter(|_| i == 0);
-        let redis = self.port_or_proxy(redis, link == Some(Link::ProcessorToRedis)).await;
+        let redis = self.port_or_proxy(redis, plan.link_of(i, Link::ProcessorToRedis)).await;
         let mut gateways = Vec::new();
         for (number, port) in grpc.into_iter().enumerate() {
             if plan.one_gateway_each && number != i {
                 continue;
             }
-            let port = self.port_or_proxy(port, link == Some(Link::ProcessorToGateway)).await;
+            let port = self.port_or_proxy(port, plan.link_of(i, Link::ProcessorToGateway)).await;
             gateways.push(format!("http://{}", local_address(port)));
         }
         let mut arguments = to_strings(&["processor", "--metrics-addr", "127.0.0.1:0"]);
@@ -272,20 +283,25 @@ impl System {
     }
 
     /// Returns the port, or that of a new proxy for it.
-    async fn port_or_proxy(&mut self, port: u16, has_proxy: bool) -> u16 {
-        if !has_proxy {
-            return port;
-        }
+    async fn port_or_proxy(&mut self, port: u16, link: Option<Link>) -> u16 {
+        let Some(link) = link else { return port };
         let proxy = Proxy::start(port).await;
         let port = proxy.port;
-        self.proxies.push(proxy);
+        self.proxies.push((link, proxy));
         port
     }
 
     /// Sets the state of the connections of the plan's link.
     pub(crate) fn set_link(&self, mode: Mode) {
         assert!(!self.proxies.is_empty(), "the plan has a link");
-        self.proxies.iter().for_each(|proxy| proxy.set(mode));
+        self.proxies.iter().for_each(|(_, proxy)| proxy.set(mode));
+    }
+
+    /// The same for one link of a plan with all links.
+    pub(crate) fn set_one_link(&self, link: Link, mode: Mode) {
+        let proxies = || self.proxies.iter().filter(|(of, _)| *of == link);
+        assert!(proxies().next().is_some(), "the plan has the link {link:?}");
+        proxies().for_each(|(_, proxy)| proxy.set(mode));
     }
 
     /// Makes the replica the primary. The old primary keeps running and keeps its connections.

@@ -22,6 +22,7 @@
 //! | `tls`, `tls_servers` | certificates of the ports and of processors, their replacement under load; those of MariaDB and Redis |
 //! | `traces` | the traces of orders, in a receiver of OTLP and in Jaeger |
 //! | `backup`, `compose`, `kubernetes` | backup and restore; `docker-compose.yml`; the manifests and the chart |
+//! | `release` | the workflows, packages, installer and signatures of a release |
 //! | `arrows`, `import_cycles`, `error_codes` | the structure of the source |
 //! | `links`, `reference`, `shell_blocks` | the documentation: its links, its generated pages, its commands |
 //!
@@ -63,6 +64,7 @@ mod private_servers;
 mod receivers;
 mod recovery;
 mod reference;
+mod release;
 mod restart;
 mod sdk;
 mod secret_files;

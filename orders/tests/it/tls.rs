@@ -160,6 +160,33 @@ async fn one_process_serves_and_uses_tls() {
     dev.wait_for_success().await;
 }
 
+/// The static program also runs where no package of the system is installed.
+#[tokio::test]
+async fn commands_need_authorities_of_the_system_for_https_only() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let missing = folder.path().join("none.pem").display().to_string();
+    let without = [("SSL_CERT_FILE", missing.as_str()), ("SSL_CERT_DIR", missing.as_str())];
+    let arguments = [&["dev"][..], &ADDRESSES].concat();
+    let mut dev = Process::start(command(folder.path(), &arguments, &without), "orders dev");
+    let base = base_url(&mut dev).await;
+    let create = ["create", "--url", &base, "--item", "Laptop", "--price", "1", "-o", "id"];
+    let created = run(folder.path(), &create, &without).await;
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    let id = String::from_utf8(created.stdout).expect("UTF-8");
+    let watched = run(folder.path(), &["watch", "--url", &base, id.trim()], &without).await;
+    assert!(watched.status.success(), "{}", String::from_utf8_lossy(&watched.stderr));
+    dev.terminate();
+    dev.wait_for_success().await;
+
+    let files = Files::new();
+    let (mut dev, base, _) = self::dev(&files).await;
+    let refused = run(folder.path(), &["list", "--url", &base], &without).await;
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("is not accepted") && message.contains("--ca (ORDERS_CA)"), "{message}");
+    dev.terminate();
+    dev.wait_for_success().await;
+}
+
 #[tokio::test]
 async fn certificate_is_replaced_under_load_without_an_error() {
     let files = Files::new();

@@ -153,7 +153,8 @@ fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<Stri
     if ledger.refused.contains(reference) {
         wrong.push(format!("{reference} was rejected without a change, and exists"));
     }
-    if status != if poisoned { "failed" } else { "completed" } {
+    let is_cancelled = status == "cancelled" && ledger.cancelled.contains(id);
+    if !is_cancelled && status != if poisoned { "failed" } else { "completed" } {
         wrong.push(format!("{reference} {id} is {status} after {attempt} attempts: {reason:?}"));
     }
     let count = i64::try_from(events.len()).expect("few");
@@ -175,7 +176,7 @@ fn differences(ledger: &Ledger, order: &StoredOrder, poisoned: bool) -> Vec<Stri
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::ledger::Accepted;
@@ -198,7 +199,7 @@ mod tests {
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::default();
-        let accepted = Accepted { id: "1".to_owned(), at: Instant::now() };
+        let accepted = Accepted { id: "1".to_owned(), at: Instant::now(), took: Duration::ZERO };
         ledger.accepted.insert("a".to_owned(), accepted);
         ledger.watched.insert("1".to_owned(), completed("1", "a").events);
         ledger
@@ -247,16 +248,39 @@ mod tests {
             ..completed("1", "a")
         };
         let failed = StoredOrder { status: "failed".to_owned(), ..completed("1", "a") };
+        let cancelled = StoredOrder {
+            status: "cancelled".to_owned(),
+            events: events(&["pending", "cancelled"]),
+            attempt: 0,
+            ..completed("1", "a")
+        };
         for (ledger, orders) in [
             (refused, vec![completed("1", "a"), completed("2", "b")]),
             (ledger(), vec![gap]),
             (unseen, vec![completed("1", "a")]),
             (ledger(), vec![overwritten]),
             (ledger(), vec![failed]),
+            (Ledger { watched: BTreeMap::new(), ..ledger() }, vec![cancelled]),
             (ledger(), vec![completed("1", "b")]),
         ] {
             assert!(!checked(ledger, &orders).wrong.is_empty());
         }
+    }
+
+    #[test]
+    fn an_order_ends_as_cancelled_only_after_a_request() {
+        let order = |status: &str| StoredOrder {
+            status: status.to_owned(),
+            events: events(&["pending", "processing", status]),
+            ..completed("1", "a")
+        };
+        let requested =
+            || Ledger { cancelled: ["1".to_owned()].into(), watched: BTreeMap::new(), ..ledger() };
+        for status in ["cancelled", "completed"] {
+            let verdict = checked(requested(), &[order(status)]);
+            assert!(verdict.wrong.is_empty(), "{:?}", verdict.wrong);
+        }
+        assert_eq!(checked(requested(), &[order("failed")]).wrong.len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::{Accepted, CREATE_INTERVAL, Shared, WATCH_EVERY, subscriber};
+use super::{Accepted, Shared, WATCH_EVERY, subscriber};
 
 /// Timeout of a request. A gateway rejects within 5 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(5_500);
@@ -46,10 +46,10 @@ enum Response {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, number: usize) {
-    let mut pace = interval(CREATE_INTERVAL);
+    let mut pace = interval(shared.create_interval);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The clients start at different times.
-    sleep(CREATE_INTERVAL.mul_f64(number as f64 / super::CLIENTS as f64)).await;
+    sleep(shared.create_interval.mul_f64(number as f64 / super::CLIENTS as f64)).await;
     for turn in 0.. {
         pace.tick().await;
         if shared.stop.load(Ordering::Relaxed) {
@@ -79,7 +79,8 @@ async fn create_order(shared: &Arc<Shared>, number: usize, turn: usize) {
                     let watching = subscriber::run(shared.clone(), id.clone(), count / WATCH_EVERY);
                     shared.subscribers.lock().unwrap().spawn(watching);
                 }
-                ledger.accepted.insert(reference, Accepted { id, at: Instant::now() });
+                ledger.latest = Some(id.clone());
+                ledger.accepted.insert(reference, Accepted { id, at: Instant::now(), took: sent.elapsed() });
                 return;
             }
             // The gateway may have been removed from the load balancer meanwhile.

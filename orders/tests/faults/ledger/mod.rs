@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod log_reader;
+mod mixed;
 mod subscriber;
 mod webhook_receiver;
 
@@ -25,8 +26,8 @@ use crate::harness::{eventually, within};
 
 /// Clients that create orders concurrently.
 const CLIENTS: usize = 32;
-/// Minimum interval between the creates of a client: 160 creates per second in total.
-const CREATE_INTERVAL: Duration = Duration::from_millis(200);
+/// Default of the minimum interval between the creates of a client: 160 creates per second in total.
+pub(crate) const CREATE_INTERVAL: Duration = Duration::from_millis(200);
 /// Every sixth accepted order is watched.
 const WATCH_EVERY: usize = 6;
 /// Timeout for subscribers to receive all events.
@@ -36,6 +37,8 @@ const SUBSCRIBER_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Accepted {
     pub(crate) id: String,
     pub(crate) at: Instant,
+    /// The duration of the accepted request, without the tries before it.
+    pub(crate) took: Duration,
 }
 
 /// The records of all clients and subscribers.
@@ -59,6 +62,14 @@ pub(crate) struct Ledger {
     pub(crate) logged: Vec<(String, i64, String)>,
     /// The sequences of each order in the order of their arrival at the webhook endpoint.
     pub(crate) delivered: BTreeMap<String, Vec<i64>>,
+    /// The number of these events.
+    received: usize,
+    /// Orders whose cancellation was requested: they end as cancelled or completed.
+    pub(crate) cancelled: BTreeSet<String>,
+    /// The time and the duration of each successful read of the mixed load.
+    pub(crate) reads: Vec<(Instant, Duration)>,
+    /// The id of the latest accepted order.
+    latest: Option<String>,
     /// The start of the latest request of each gateway with a 201.
     pub(crate) works_since: Vec<Option<Instant>>,
     /// Differences that no fault permits.
@@ -84,6 +95,7 @@ struct Shared {
     gateways: Vec<String>,
     /// Gateways that are removed from the load balancer.
     removed: Vec<AtomicBool>,
+    create_interval: Duration,
     stop: AtomicBool,
     /// Whether subscribers stop to reconnect.
     stop_subscribers: AtomicBool,
@@ -96,12 +108,13 @@ struct Shared {
 
 impl Clients {
     /// Starts the clients; `gateways` are base URLs.
-    pub(crate) async fn start(gateways: &[String]) -> Self {
+    pub(crate) async fn start(gateways: &[String], create_interval: Duration) -> Self {
         crate::harness::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
         let shared = Arc::new(Shared {
             gateways: gateways.to_vec(),
             removed: gateways.iter().map(|_| AtomicBool::new(false)).collect(),
+            create_interval,
             stop: AtomicBool::new(false),
             stop_subscribers: AtomicBool::new(false),
             log_is_complete: AtomicBool::new(false),
@@ -116,6 +129,13 @@ impl Clients {
             tasks.spawn(client::run(shared.clone(), number));
         }
         Self { shared, tasks }
+    }
+
+    /// Adds clients that read lists, orders and metrics, and cancel some orders.
+    pub(crate) fn mix_load(&mut self) {
+        for number in 0..mixed::CLIENTS {
+            self.tasks.spawn(mixed::run(self.shared.clone(), number));
+        }
     }
 
     /// Calls `access` with the ledger.
@@ -158,11 +178,12 @@ impl Clients {
     pub(crate) async fn create(&self, reference: &str, max_attempts: u32) -> String {
         let order = json!({"item": "Laptop", "quantity": 1, "price": 1,
             "externalReference": reference, "maxAttempts": max_attempts});
+        let begun = Instant::now();
         let response =
             self.shared.http.post(format!("{}/orders", self.shared.gateways[0])).json(&order).send();
         let response: Value = response.await.expect("the gateway responds").json().await.expect("JSON");
         let id = response["id"].as_str().unwrap_or_else(|| panic!("{response}")).to_owned();
-        let accepted = Accepted { id: id.clone(), at: Instant::now() };
+        let accepted = Accepted { id: id.clone(), at: Instant::now(), took: begun.elapsed() };
         self.with_ledger(|ledger| ledger.accepted.insert(reference.to_owned(), accepted));
         id
     }

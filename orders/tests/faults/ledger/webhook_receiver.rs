@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use super::Shared;
 use crate::harness::eventually;
 
-/// Timeout of the last events: another gateway waits for the end of the lease of one that was killed, and a failing
-/// endpoint for its next probe.
+/// Maximum time between two events: another gateway waits for the end of the lease of one that was killed, and a failing endpoint
+/// for its next probe.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -42,20 +42,34 @@ async fn receive(State(shared): State<Arc<Shared>>, Json(event): Json<Value>) ->
     let data = &event["data"];
     let order = data["orderId"].as_str().unwrap_or_default().to_owned();
     let sequence = data["sequence"].as_i64().unwrap_or_default();
-    shared.ledger.lock().unwrap().delivered.entry(order).or_default().push(sequence);
+    let mut ledger = shared.ledger.lock().unwrap();
+    ledger.received += 1;
+    ledger.delivered.entry(order).or_default().push(sequence);
     StatusCode::NO_CONTENT
 }
 
-/// Waits until every event of the event log was delivered. The comparison reports those that are missing after a timeout.
+/// Waits until every event of the event log was delivered, while events arrive. The comparison reports those that are missing.
 pub(super) async fn wait(shared: &Shared) {
-    let deadline = Instant::now() + TIMEOUT;
-    let is_complete = || {
-        let ledger = shared.ledger.lock().unwrap();
-        ledger.logged.iter().all(|(order, sequence, _)| {
-            ledger.delivered.get(order).is_some_and(|sequences| sequences.contains(sequence))
-        })
-    };
-    while !is_complete() && Instant::now() < deadline {
+    let mut progress = (0, Instant::now());
+    // The events before this one were delivered.
+    let mut checked = 0;
+    loop {
+        let received = {
+            let ledger = shared.ledger.lock().unwrap();
+            let is_delivered = |(order, sequence, _): &(String, i64, String)| {
+                ledger.delivered.get(order).is_some_and(|sequences| sequences.contains(sequence))
+            };
+            checked += ledger.logged[checked..].iter().take_while(|event| is_delivered(event)).count();
+            if checked == ledger.logged.len() {
+                return;
+            }
+            ledger.received
+        };
+        if received > progress.0 {
+            progress = (received, Instant::now());
+        } else if progress.1.elapsed() > TIMEOUT {
+            return;
+        }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
