@@ -165,6 +165,11 @@ if [ ! -f /usr/lib/galera/libgalera_smm.so ] || ! have rsync; then
   skip+=(--skip failover::galera_ --skip topology::galera_cluster)
 fi
 
+if [ -z "${ORDERS_TEST_VITESS_URL:-}" ]; then
+  echo "skipping sharded::: it needs Vitess (scripts/vitess.sh, as root; the first start builds it from its Go modules)"
+  skip+=(--skip sharded::)
+fi
+
 [ "${1:-}" != -- ] || shift
 step "dependencies"
 "$tools/bin/cargo-deny" --log-level error check --hide-inclusion-graph licenses bans sources
