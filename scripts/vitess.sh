@@ -51,7 +51,7 @@ mysqld(){ # N
   [ -d "$R$d/mysql" ] || chroot "$R" sh -c "mkdir -p $d && chown mysql: $d && /usr/sbin/mysqld --no-defaults --initialize-insecure --user=mysql --datadir=$d" >>"$V/mysqld$n.log" 2>&1
   printf "CREATE DATABASE IF NOT EXISTS vt_$KS;\nCREATE USER IF NOT EXISTS 'vt'@'%%' IDENTIFIED BY 'vt';\nGRANT ALL ON *.* TO 'vt'@'%%' WITH GRANT OPTION;\n" >"$R/var/lib/mysql-files/vt.sql"; chmod 644 "$R/var/lib/mysql-files/vt.sql"
   setsid chroot "$R" /usr/sbin/mysqld --no-defaults --user=mysql --datadir="$d" --bind-address=127.0.0.1 --port="$p" --mysqlx=OFF --socket="/var/run/mysqld/vt$n.sock" --pid-file="/var/run/mysqld/vt$n.pid" --init-file=/var/lib/mysql-files/vt.sql \
-    --transaction-isolation=READ-COMMITTED --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=vt --binlog-format=ROW --max-connections=500 --innodb-flush-log-at-trx-commit="${FLUSH:-0}" --sync-binlog=0 >>"$V/mysqld$n.log" 2>&1 </dev/null & echo $! >"$V/mysqld$n.pid"
+    --transaction-isolation=READ-COMMITTED --innodb-lock-wait-timeout=1 --server-id="$n" --gtid-mode=ON --enforce-gtid-consistency=ON --log-bin=vt --binlog-format=ROW --max-connections=500 --innodb-flush-log-at-trx-commit="2" --sync-binlog=0 >>"$V/mysqld$n.log" 2>&1 </dev/null & echo $! >"$V/mysqld$n.pid"
   port "$p" "mysqld$n"
 }
 tablet(){ # N

@@ -26,6 +26,13 @@ struct Record {
     ids: Vec<i64>,
 }
 
+/// The oldest rows of a shard.
+struct Next {
+    rows: Vec<Taken>,
+    /// Whether there may be further ones.
+    more: bool,
+}
+
 /// A row that is moved.
 #[derive(Clone)]
 struct Taken {
@@ -43,15 +50,16 @@ impl Shard {
     pub(crate) async fn take_events(&self, from: &Self) -> Result<bool, Error> {
         let Some(place) = from.inner.place else { return Ok(false) };
         let number = place.range.number();
-        let next = from.next_events().await?;
-        if next.is_empty() {
-            return Ok(false);
-        }
+        // The record comes first: what is moved after it changes it.
         let before = self.read(move |connection| Box::pin(record(connection, number))).await?;
-        if !before.ids.is_empty() {
+        let mut next = from.next_events().await?;
+        // Rows of the latest move are the oldest ones, so they are among these unless there are further ones.
+        let are_left = next.rows.iter().any(|row| before.ids.contains(&row.id));
+        if are_left || (next.more && !before.ids.is_empty()) {
             from.remove_events(&before.ids).await?;
+            next = from.next_events().await?;
         }
-        let taken = from.next_events().await?;
+        let Next { rows: taken, more } = next;
         if taken.is_empty() {
             return Ok(false);
         }
@@ -72,11 +80,11 @@ impl Shard {
         if moved.await? {
             from.remove_events(&ids).await?;
         }
-        Ok(taken.len() == MAX_TAKEN)
+        Ok(more)
     }
 
     /// Reads the oldest rows of this shard.
-    async fn next_events(&self) -> Result<Vec<Taken>, Error> {
+    async fn next_events(&self) -> Result<Next, Error> {
         self.read(|connection| {
             Box::pin(async move {
                 let mut sql = Statement::new(
@@ -85,15 +93,17 @@ impl Shard {
                 sql.bind(MAX_TAKEN as i64);
                 let mut bytes = 0;
                 let mut taken = Vec::new();
-                for row in sql.fetch(connection).await? {
+                let found = sql.fetch(connection).await?;
+                for row in &found {
                     let payload: Vec<u8> = row.get(3)?;
                     bytes += payload.len();
-                    taken.push(Taken { id: row.get(0)?, events: rows::number(&row, 1)?, created_at: row.get(2)?, payload });
+                    taken.push(Taken { id: row.get(0)?, events: rows::number(row, 1)?, created_at: row.get(2)?, payload });
                     if bytes >= MAX_BYTES {
                         break;
                     }
                 }
-                Ok(taken)
+                let more = found.len() == MAX_TAKEN || taken.len() < found.len();
+                Ok(Next { rows: taken, more })
             })
         })
         .await
@@ -143,4 +153,16 @@ async fn insert(connection: &mut Connection, rows: &[Taken]) -> Result<(), Error
         sql.execute(connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_documented() {
+        use limits_page::{bytes, row};
+        let limits = format!("{MAX_TAKEN}; {}", bytes(MAX_BYTES));
+        row("rows of the event log that are moved to the first shard at once; bytes", &limits);
+    }
 }

@@ -168,7 +168,8 @@ impl Store {
     pub async fn paused(&self) -> Result<Option<Pause>, Error> {
         let pause = self.shard.paused().await?;
         if let Some(shards) = &self.shards {
-            let others = others(shards);
+            let mut others = others(shards);
+            others.retain(|shard| !shard.is_unhealthy());
             let found = join_all(others.iter().map(Shard::paused)).await;
             // A shard that does not respond gets the pause later.
             if found.iter().any(|found| found.as_ref().is_ok_and(|found| *found != pause))
@@ -257,7 +258,8 @@ impl Store {
     /// [`Error`] of the first shard.
     pub async fn has_unnumbered_events(&self) -> Result<bool, Error> {
         if let Some(shards) = &self.shards {
-            let others = others(shards);
+            let mut others = others(shards);
+            others.retain(|shard| !shard.is_unhealthy());
             let found = join_all(others.iter().map(Shard::has_unnumbered_events)).await;
             if found.iter().any(|found| matches!(found, Ok(true))) {
                 return Ok(true);
@@ -274,7 +276,8 @@ impl Store {
     pub async fn number_events(&self) -> Result<Numbered, Error> {
         let mut more = false;
         if let Some(shards) = &self.shards {
-            for shard in others(shards) {
+            // One that does not respond must not delay the events of the others.
+            for shard in others(shards).into_iter().filter(|shard| !shard.is_unhealthy()) {
                 match self.shard.take_events(&shard).await {
                     Ok(taken) => more |= taken,
                     // Events of the others are not delayed.
