@@ -63,6 +63,9 @@ if [ "${1:-}" != --first-order ]; then
   exit
 fi
 
+# They exist before the loop below reads them.
+: >"$folder/banner"
+: >"$folder/log"
 "$bin/orders" dev --data-dir "$folder/data" --http-addr 127.0.0.1:0 --grpc-addr 127.0.0.1:0 >"$folder/banner" 2>"$folder/log" &
 server=$!
 url=

@@ -20,6 +20,7 @@ for unit in ops/debian/*.service; do
 done
 
 root=$(mktemp -d)
+chmod 755 "$root"
 server=
 cleanup() {
   [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
@@ -35,10 +36,9 @@ mount --rbind /dev "$root/dev"
 mount --make-rslave "$root/dev"
 cp "$deb" "$root/orders.deb"
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
-# As the services: the program's user, without a home.
-as_service() {
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ORDERS_CONFIG_FILE=/etc/orders/orders.toml chroot --userspec orders:orders "$root" "$@"
-}
+# As the services: the program's user, without a home. No function, which in the background would be another process.
+as_service=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin ORDERS_CONFIG_FILE=/etc/orders/orders.toml
+  chroot --userspec orders:orders "$root")
 install() { inside dpkg --install /orders.deb >"$root/dpkg.log" 2>&1 || { cat "$root/dpkg.log" >&2; die "the package does not install"; }; }
 
 install
@@ -46,7 +46,9 @@ install
 [ "$(inside stat --format '%U %a' /etc/orders/secrets)" = "orders 700" ] || die "/etc/orders/secrets is open"
 # In place of systemd, which creates the folder of the services.
 inside install --directory --mode 700 --owner orders --group orders /var/lib/orders
-as_service orders dev --data-dir /var/lib/orders --http-addr 127.0.0.1:0 --grpc-addr 127.0.0.1:0 >"$root/banner" 2>"$root/log" &
+# They exist before the loop below reads them.
+touch "$root/banner" "$root/log"
+"${as_service[@]}" orders dev --data-dir /var/lib/orders --http-addr 127.0.0.1:0 --grpc-addr 127.0.0.1:0 >"$root/banner" 2>"$root/log" &
 server=$!
 for _ in {1..300}; do
   url=$(sed -n 's|^  Page  *\(http://.*\)/$|\1|p' "$root/banner")
@@ -55,8 +57,8 @@ for _ in {1..300}; do
   sleep 0.1
 done
 [ -n "$url" ] || { cat "$root/log" >&2; die "the program is not ready"; }
-order=$(as_service orders create --url "$url" --item Laptop --quantity 2 --price 1299.99 -o id)
-as_service orders watch --url "$url" "$order" >&2
+order=$("${as_service[@]}" orders create --url "$url" --item Laptop --quantity 2 --price 1299.99 -o id)
+"${as_service[@]}" orders watch --url "$url" "$order" >&2
 kill -TERM "$server"
 wait "$server" || die "the program ended with exit code $?"
 server=

@@ -26,6 +26,8 @@ trap '[ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true; rm -rf "$fol
 # Without variables of the caller.
 orders() { env -i "HOME=$folder" "PATH=$PATH" "${runner[@]}" "$program" "$@"; }
 cd "$folder"
+# They exist before the loop below reads them.
+touch banner log
 env -i "HOME=$folder" "PATH=$PATH" "${runner[@]}" "$program" dev --http-addr 127.0.0.1:0 --grpc-addr 127.0.0.1:0 \
   >banner 2>log &
 server=$!
