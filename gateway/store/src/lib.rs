@@ -15,6 +15,7 @@
 mod abandoned_leases;
 mod address;
 mod api_keys;
+mod assembly;
 mod audit;
 mod backup;
 mod clock;
@@ -175,8 +176,11 @@ pub use workers::{MAX_WORKER_ORDERS, MAX_WORKERS, WorkerOrder, WorkerRow};
 pub struct Store {
     shard: Shard,
     /// All shards; `None` if there are none, or if this is a store of one of them.
-    shards: Option<Arc<shards::Shards>>,
+    shards: Option<Arc<Shards>>,
 }
+
+/// The shards of a store, by their ranges. The first one has what belongs to no order.
+struct Shards(std::sync::RwLock<Arc<[Shard]>>);
 
 /// One database, or one shard of a database. Its methods are those of [`Store`].
 #[derive(Clone)]
@@ -238,7 +242,7 @@ struct Inner {
     /// The first shard, if this is another one.
     first: Option<Shard>,
     /// All shards, if the database has some.
-    siblings: std::sync::OnceLock<std::sync::Weak<shards::Shards>>,
+    siblings: std::sync::OnceLock<std::sync::Weak<Shards>>,
 }
 
 /// The future of work on one connection.

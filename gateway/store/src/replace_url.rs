@@ -5,7 +5,8 @@ use sqlx::{Connection, MySqlConnection};
 use url::Url;
 
 use super::address::{Address, Target};
-use super::connect::{choose_host, explain, unreachable};
+use super::assembly::{explain, unreachable};
+use super::connect::choose_host;
 use super::hot_connections::HotConnections;
 use super::session::PrepareError;
 use super::{ConnectError, Shard, pools, session};

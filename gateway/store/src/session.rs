@@ -6,8 +6,7 @@ use std::collections::HashMap;
 
 use sqlx::{MySqlConnection, Row, SqliteConnection};
 
-use super::shards::is_refused_by_vitess;
-use super::{ConnectError, engines};
+use super::{ConnectError, engines, error};
 
 /// The relevant settings of a server. A server without a setting omits it.
 const QUESTION: &str = "SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'wsrep_on', \
@@ -101,6 +100,9 @@ pub(super) async fn joins_statements(connection: &mut MySqlConnection) -> bool {
 /// have it already, and ignores `wait_timeout`: it ends idle transactions itself.
 pub(super) const SHARD: [&str; 2] = [MYSQL[0], MYSQL[1]];
 
+/// vtgate refuses a setting that the driver makes at connect.
+const REFUSED_BY_VITESS: u16 = 1235;
+
 /// Why a connection cannot be set up.
 pub(super) enum PrepareError {
     Sql(sqlx::Error),
@@ -111,7 +113,7 @@ pub(super) enum PrepareError {
 
 impl From<sqlx::Error> for PrepareError {
     fn from(error: sqlx::Error) -> Self {
-        match is_refused_by_vitess(&error) {
+        match error::number(&error) == Some(REFUSED_BY_VITESS) {
             true => Self::Vitess,
             false => Self::Sql(error),
         }

@@ -6,24 +6,16 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Connection, MySqlConnection, Row};
 use tokio::time::timeout;
 
-use super::key_range::KeyRange;
-use super::{MAX_SHARDS, Place, Shards};
+use super::MAX_SHARDS;
+use super::key_range::{KeyRange, Place};
 use crate::address::{Address, Shown};
-use crate::connect::{explain, unreachable};
+use crate::assembly::{Parts, explain, unreachable};
 use crate::hosts::{Host, Hosts, Role};
 use crate::pools::{self, Pools};
 use crate::primary::Primary;
 use crate::references::ReferenceRules;
 use crate::session::PrepareError;
-use crate::{ConnectError, Dialect, Options, Shard, Store, error};
-
-/// vtgate refuses a setting that the driver makes at connect.
-const NOT_SUPPORTED: u16 = 1235;
-
-/// Returns whether this error of the first connection shows that the server is vtgate.
-pub(crate) fn is_refused_by_vitess(error: &sqlx::Error) -> bool {
-    error::number(error) == Some(NOT_SUPPORTED)
-}
+use crate::{ConnectError, Dialect, Options, Shard, Shards, Store};
 
 /// A shard that is to be opened.
 struct Found {
@@ -114,7 +106,7 @@ fn open(host: &Host, options: &Options, name: &str, range: KeyRange, first: Opti
         pools,
         shown,
         options,
-        crate::connect::Parts {
+        Parts {
             database_name: Some(format!("/{keyspace}")),
             hosts: Some(hosts),
             primary,

@@ -9,6 +9,12 @@ pub(crate) struct KeyRange {
     last: u8,
 }
 
+/// The shard of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) range: KeyRange,
+}
+
 impl KeyRange {
     /// Parses the name of a shard. `None` if its limits are not whole bytes: there are at most 256 shards.
     pub(crate) fn parse(name: &str) -> Option<Self> {

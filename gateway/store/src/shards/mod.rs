@@ -17,6 +17,7 @@ mod key_range;
 mod lists;
 mod references;
 mod reservations;
+mod reserved;
 
 mod sums;
 
@@ -25,22 +26,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use domain::{OrderId, Slot};
 use futures_util::future::{BoxFuture, join_all, try_join_all};
 
-pub(super) use self::discover::{connect, is_refused_by_vitess};
-pub(super) use self::key_range::KeyRange;
-pub(super) use self::reservations::Reservations;
-use super::{Error, Shard, Store};
+pub(super) use self::discover::connect;
+pub(super) use self::key_range::Place;
+pub(super) use self::reserved::Reservations;
+use super::{Error, Shard, Shards, Store};
 
 /// Maximum number of shards. The connections of a gateway grow with it.
 pub const MAX_SHARDS: usize = 64;
-
-/// The shard of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) range: KeyRange,
-}
-
-/// The shards of a store, by their ranges. The first one has what belongs to no order.
-pub(super) struct Shards(RwLock<Arc<[Shard]>>);
 
 impl Shards {
     pub(super) fn new(shards: Vec<Shard>) -> Self {

@@ -11,67 +11,15 @@ use std::time::Duration;
 
 use domain::{OrderId, Slot, TenantId, Timestamp};
 
-use super::{Shards, index_of, shard_of};
+use super::reserved::{Reservations, Row};
+use super::{index_of, shard_of};
 use crate::connection::Connection;
-use crate::create_request::{CreateRequest, InsertOutcome, TakenReference};
+use crate::create_request::CreateRequest;
 use crate::statement::Statement;
-use crate::{Error, Shard, references};
+use crate::{Error, Shard, Shards, references};
 
 /// Time after which an order that does not exist will not be written: far longer than the deadlines of its transaction.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
-
-/// A reference of a new order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    tenant: TenantId,
-    reference: String,
-    order: OrderId,
-    /// The first order of its request, and the index in it.
-    request: OrderId,
-    index: usize,
-}
-
-/// What was reserved for the requests of one transaction.
-#[derive(Debug, Default)]
-pub(crate) struct Reservations {
-    /// The tenants whose references were reserved.
-    tenants: HashSet<TenantId>,
-    rows: Vec<Row>,
-    /// The requests that cannot be written, by their first orders. `None`: the shard of a reference does not respond.
-    refused: HashMap<OrderId, Option<Vec<TakenReference>>>,
-}
-
-impl Reservations {
-    /// Returns whether no tenant of the requests wants unique references.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tenants.is_empty()
-    }
-
-    /// Returns whether the references of a tenant were reserved.
-    pub(crate) fn has(&self, tenant: &TenantId) -> bool {
-        self.tenants.contains(tenant)
-    }
-
-    /// Sets the outcomes of new requests that cannot be written.
-    pub(crate) fn refuse(
-        &self,
-        requests: &[CreateRequest],
-        committed: &HashSet<OrderId>,
-        outcomes: &mut [InsertOutcome],
-    ) {
-        for (request, outcome) in requests.iter().zip(outcomes) {
-            if *outcome == InsertOutcome::Inserted
-                && !committed.contains(&request.id())
-                && let Some(refused) = self.refused.get(&request.id())
-            {
-                *outcome = match refused {
-                    Some(taken) => InsertOutcome::ReferenceTaken(taken.clone()),
-                    None => InsertOutcome::ReferenceUnavailable,
-                };
-            }
-        }
-    }
-}
 
 impl Shard {
     fn siblings(&self) -> Option<Arc<Shards>> {
@@ -230,15 +178,6 @@ impl Shard {
             Box::pin(async move { rules.read(connection, dialect, &tenant).await })
         })
         .await
-    }
-}
-
-impl Reservations {
-    fn refuse_row(&mut self, request: OrderId, index: usize, order: Option<OrderId>) {
-        if let Some(taken) = self.refused.entry(request).or_insert_with(|| Some(Vec::new())) {
-            taken.push(TakenReference { index, order });
-            taken.sort_unstable_by_key(|taken| taken.index);
-        }
     }
 }
 
