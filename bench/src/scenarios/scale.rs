@@ -209,7 +209,7 @@ fn redis_sent_bytes(url: &str) -> io::Result<f64> {
 fn table_bytes(database: &mut Database) -> io::Result<u64> {
     database.execute("ANALYZE TABLE orders, order_events, event_log, idempotency_keys")?;
     database.query_number(
-        "SELECT CAST(SUM(data_length + index_length) AS UNSIGNED) FROM information_schema.tables WHERE table_schema = 'orders'",
+        "SELECT CAST(SUM(data_length + index_length) AS SIGNED) FROM information_schema.tables WHERE table_schema = 'orders'",
     )
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Installation {
     #[arg(long, default_value_t = 1.0)]
     processor_cores: f64,
     /// Simulation: CPU of the database for an order through Vitess, in multiples of that without
-    #[arg(long, default_value_t = 1.6)]
+    #[arg(long, default_value_t = 4.5)]
     vitess_factor: f64,
     /// Simulation: maximum share of a core that is planned
     #[arg(long, default_value_t = 0.7)]
