@@ -154,6 +154,7 @@ const LABELS: [(&str, &[LabelValues]); 19] = [
                 "replica",
                 "retention",
                 "search",
+                "shards",
                 "signals",
                 "sweeper",
                 "webhook_housekeeping",
