@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::access::with_keys;
 use crate::harness::{Backend, Gateway, On, PATIENCE, check_invariants, eventually, requester};
-use crate::lost_commits::{LOSE_ANSWER, Way};
+use crate::lost_commits::{LOSE_ANSWER, Way, sweep_elsewhere};
 use crate::on_both;
 use crate::quotas::tenant;
 
@@ -555,6 +555,7 @@ async fn workers_are_counted_at_every_gateway() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_response_to_commit_keeps_the_start() {
     let backend = Backend::new(On::Servers).await;
+    sweep_elsewhere(&backend).await;
     let way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
     let gateway = backend.gateway_with(store, Config::default()).await;
@@ -577,6 +578,7 @@ async fn a_lost_response_to_commit_keeps_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_response_to_the_commit_of_a_queued_start_keeps_the_job() {
     let backend = Backend::new(On::Servers).await;
+    sweep_elsewhere(&backend).await;
     let way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
     let gateway = backend.gateway_with(store, Config::default()).await;

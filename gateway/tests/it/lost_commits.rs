@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use domain::Status;
 use gateway::store::Options;
@@ -120,12 +121,18 @@ async fn count(backend: &Backend) -> usize {
         .len()
 }
 
+/// Lets no gateway take the lease of the sweeper, whose transactions would break as well, for longer than a test needs.
+pub(crate) async fn sweep_elsewhere(backend: &Backend) {
+    assert!(backend.store.hold_sweeper_lease(1, Duration::from_secs(11)).await.unwrap());
+}
+
 async fn through(backend: &Backend) -> (Way, Gateway<'_>) {
     let way = Way::to(backend.url()).await;
     let store = Store::connect(&way.url, &Options::default()).await.unwrap();
-    // Without capacity in the queue there is no dispatch, whose transactions would break as well.
+    // Without capacity in the queue there is no dispatch, whose transactions would break as well. Another gateway sweeps.
     let mut config = Config::default();
     config.service.max_queue_depth = 0;
+    sweep_elsewhere(backend).await;
     (way, backend.gateway_with(store, config).await)
 }
 
