@@ -175,7 +175,7 @@ mod tests {
 
     /// The methods that concern the first shard only, or that the service calls for each shard.
     const OF_ONE_SHARD: &str = "api_key api_keys api_keys_changed_since change_tenant_limits check_file_content check_primary check_replica claim_fairly clock_steps \
-        commit_event_reader create_api_key create_first_api_keys create_tenant create_webhook_endpoint delete_ended_api_keys delete_webhook_endpoint \
+        commit_event_reader create_api_key create_first_api_keys create_tenant create_webhook_endpoint delete_ended_api_keys delete_webhook_endpoint dialect \
         end_webhook_leases ending_webhook_leases event_log_ends event_log_lag event_log_position_at event_log_time_after event_reader expired_claims \
         has_api_keys has_event_log has_lost_its_file hold_sweeper_lease inspect_event_log installation latest_tenant_change lease_event_reader lowest_webhook_position \
         measurement migrate_to now prune_orders prune_webhook_attempts prune_webhook_messages queue_snapshot read_event_log record_export record_key_use \
@@ -228,12 +228,11 @@ mod tests {
         let mut tables: BTreeMap<String, String> = BTreeMap::new();
         for file in files {
             let text = std::fs::read_to_string(file).unwrap();
-            for statement in text.split(';') {
-                let statement = statement.lines().filter(|line| !line.trim_start().starts_with("--"));
-                let statement = statement.collect::<Vec<_>>().join("\n");
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+            for statement in lines.collect::<Vec<_>>().join("\n").split(';') {
                 let words: Vec<&str> = statement.split_whitespace().collect();
                 if let ["CREATE" | "ALTER", "TABLE", name, ..] = words[..] {
-                    tables.entry(name.to_owned()).or_default().push_str(&statement);
+                    tables.entry(name.to_owned()).or_default().push_str(statement);
                 }
             }
         }
