@@ -28,7 +28,7 @@ use super::connection::Connection;
 use super::row::Row;
 use super::rows;
 use super::statement::{Statement, bucketed_chunks};
-use super::{Error, Shard};
+use super::{Error, Shard, primary_check};
 
 /// Maximum number of events in one row. More events of one transaction are several rows.
 const MAX_EVENTS_PER_ROW: usize = 500;
@@ -127,6 +127,10 @@ impl Shard {
             Box::pin(async move {
                 let LogEnds { first, next, .. } = ends(connection, "").await?;
                 let wanted = after.saturating_add(1);
+                if wanted > next {
+                    // A former primary does not have the latest positions.
+                    primary_check::require_writable(connection).await?;
+                }
                 if wanted < first || wanted > next {
                     return Ok(LogPage::Expired(first));
                 }

@@ -1,8 +1,28 @@
 //! Checks whether the server is still the primary, and closes the connections if not.
 
+use super::connection::{Connection, Link};
 use super::primary::IS_READ_ONLY;
 use super::statement::Statement;
 use super::{Dialect, Error, Outage, Shard};
+
+/// Checks that the server of a connection accepts changes, before an answer that a former primary would give wrongly.
+///
+/// # Errors
+/// [`Outage::ReadOnly`] if it does not.
+pub(super) async fn require_writable(connection: &mut Connection) -> Result<(), Error> {
+    // vtgate finds the primary of a shard itself.
+    let may_lead_elsewhere = matches!(connection.link, Link::MySql(_)) && connection.place.is_none();
+    if !may_lead_elsewhere || !is_read_only(connection).await? {
+        return Ok(());
+    }
+    let cause = "the server is read-only, and may be a former primary".to_owned();
+    Err(Error::Unavailable(Outage::ReadOnly(sqlx::Error::Protocol(cause))))
+}
+
+async fn is_read_only(connection: &mut Connection) -> Result<bool, Error> {
+    let rows = Statement::new(IS_READ_ONLY).fetch(connection).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0)
+}
 
 impl Shard {
     /// Queries whether the server has become read-only, and abandons it if so.
@@ -16,9 +36,7 @@ impl Shard {
         if self.inner.dialect == Dialect::Sqlite || self.inner.place.is_some() {
             return Ok(());
         }
-        let read = self.read(|connection| Box::pin(Statement::new(IS_READ_ONLY).fetch(connection)));
-        let rows = read.await?;
-        if rows.first().map_or(Ok(0), |row| row.get::<i64>(0))? != 0 {
+        if self.read(|connection| Box::pin(is_read_only(connection))).await? {
             if let Some(hosts) = &self.inner.hosts {
                 hosts.suspect();
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway::Store;
-use gateway::store::Options;
+use gateway::store::{Error as StoreError, LogPage, Options, Outage};
 use serde_json::{Value, json};
 use test_database::Database;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -288,22 +288,43 @@ async fn left(gateway: &Gateway<'_>, admin: &mut Database, before: &BTreeSet<i64
     .await;
 }
 
-/// A primary that becomes a replica, as in a failover, and a primary again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_becomes_read_only_is_reported_as_such() {
-    let server = MariaDb::start().await;
-    let backend = Backend::new(On::Servers).await;
-    let mut admin = Database::connect(&server.url).await.unwrap();
-    run(&mut admin, "CREATE DATABASE shop".to_owned()).await;
-    // A user with all privileges may write to a replica.
-    run(&mut admin, "CREATE USER 'plain'@'%' IDENTIFIED BY 'x'".to_owned()).await;
-    run(&mut admin, "GRANT ALL ON shop.* TO 'plain'@'%'".to_owned()).await;
+/// Creates a database and connects as a user who cannot write to a replica, as one with all privileges can.
+async fn of_plain_user(server: &MariaDb, admin: &mut Database) -> Store {
+    run(admin, "CREATE DATABASE shop".to_owned()).await;
+    run(admin, "CREATE USER 'plain'@'%' IDENTIFIED BY 'x'".to_owned()).await;
+    run(admin, "GRANT ALL ON shop.* TO 'plain'@'%'".to_owned()).await;
     let mut url = url::Url::parse(&server.url).unwrap();
     url.set_username("plain").unwrap();
     url.set_password(Some("x")).unwrap();
     url.set_path("shop");
     let store = Store::connect(url.as_str(), &Options::default()).await.unwrap();
     store.migrate().await.unwrap();
+    store
+}
+
+/// A former primary does not have the latest events, so a reader with a cursor from the new one has to try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_primary_expires_no_cursor() {
+    let server = MariaDb::start().await;
+    let mut admin = Database::connect(&server.url).await.unwrap();
+    let store = of_plain_user(&server, &mut admin).await;
+    assert_eq!(store.read_event_log(9).await.unwrap(), LogPage::Expired(1));
+
+    run(&mut admin, "SET GLOBAL read_only = 1".to_owned()).await;
+    let ahead = store.read_event_log(9).await;
+    assert!(matches!(ahead, Err(StoreError::Unavailable(Outage::ReadOnly(_)))), "{ahead:?}");
+    run(&mut admin, "SET GLOBAL read_only = 0".to_owned()).await;
+    assert_eq!(store.read_event_log(9).await.unwrap(), LogPage::Expired(1));
+    store.close().await;
+}
+
+/// A primary that becomes a replica, as in a failover, and a primary again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_becomes_read_only_is_reported_as_such() {
+    let server = MariaDb::start().await;
+    let backend = Backend::new(On::Servers).await;
+    let mut admin = Database::connect(&server.url).await.unwrap();
+    let store = of_plain_user(&server, &mut admin).await;
     let gateway = backend.gateway_over(store.clone(), quick()).await;
     recovers(&gateway).await;
 
