@@ -11,9 +11,9 @@
 //! equal shares (`store/src/due_tenants.rs`), and those with few jobs in the queue overtake those with many
 //! (`queue_shares`). Nothing is pushed while the queue is paused.
 //!
-//! Every gateway runs this loop, and that with the lease of the sweeper ends claims. The loop skips rows that another
-//! gateway is claiming. While no order waits, new orders do
-//! not use this path (see `direct_enqueue`).
+//! Every gateway runs this loop. That with the lease of the sweeper ends claims, and finds orders that become due without a
+//! wake-up, such as a retry; the others look for them less often, in case it stops. The loop skips rows that another
+//! gateway is claiming. While no order waits, new orders do not use this path (see `direct_enqueue`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ use gateway_store::{ClaimLimits, Claimed, DueTenants, ExpiredClaims, FairClaim, 
 
 /// Pause without a wake-up; also the delay after which an expired lease is found.
 const IDLE_PAUSE: Duration = Duration::from_millis(500);
+/// The same pause of a gateway without the lease of the sweeper.
+const STANDBY_PAUSE: Duration = Duration::from_secs(2);
 /// Pause while the queue is full: processors of other gateways may free capacity.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// Pause after an error of the queue or the database.
@@ -84,6 +86,19 @@ struct ExpiryScan {
     steps: u64,
     /// Until then other gateways may use the clock before the step.
     unsettled: Instant,
+}
+
+impl ExpiryScan {
+    /// Returns whether this gateway ends expired claims now, as it does with the lease of the sweeper.
+    ///
+    /// A gateway that has just taken the lease does not know whether workers could renew their leases before.
+    fn takes_turn(&mut self, is_held: bool, config: &Config) -> bool {
+        if is_held && !self.was_held {
+            self.not_before = self.not_before.max(Instant::now() + config.rules.lease / 2);
+        }
+        self.was_held = is_held;
+        is_held
+    }
 }
 
 /// The position of dispatch among the orders of a kind.
@@ -135,19 +150,24 @@ impl Dispatch {
         while !stop.is_cancelled() {
             // Armed before the table is read, so that no wake-up falls in between.
             let woken = self.wake.notified(self.shard);
-            if Instant::now() >= scan.next {
+            let is_held = self.sweeper.is_held();
+            let idle = if is_held { IDLE_PAUSE } else { STANDBY_PAUSE };
+            if Instant::now() >= scan.next || (is_held && !scan.was_held) {
                 turns.values_mut().for_each(|turns| turns.tenants.restart());
                 self.learn_kinds().await;
-                let pause =
-                    if self.takes_turn(&mut scan) { self.scan_expired(&mut scan).await } else { IDLE_PAUSE };
+                let pause = if scan.takes_turn(is_held, &self.config) {
+                    self.scan_expired(&mut scan).await
+                } else {
+                    idle
+                };
                 scan.next = Instant::now() + pause.clamp(IDLE_PAUSE, MAX_SCAN_INTERVAL);
             }
             let begun = Instant::now();
-            let pass = self.enqueue_kinds(&mut turns).await;
+            let pass = self.enqueue_kinds(&mut turns, idle).await;
             metrics::histogram!("orders_dispatch_duration_seconds").record(begun.elapsed());
             let pause = match pass {
                 Ok(PassOutcome::More) => continue,
-                Ok(PassOutcome::Idle | PassOutcome::Paused) => IDLE_PAUSE,
+                Ok(PassOutcome::Idle | PassOutcome::Paused) => idle,
                 Ok(PassOutcome::Full) => FULL_PAUSE,
                 Err(ref error) => {
                     if !failing {
@@ -163,6 +183,7 @@ impl Dispatch {
             failing = fails;
             tokio::select! {
                 () = woken, if !fails => {}
+                () = self.sweeper.held(), if !is_held && !fails => {}
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => {}
             }
@@ -178,8 +199,12 @@ impl Dispatch {
     }
 
     /// Pushes ready orders of the default kind, and of other kinds whose turn has come. Returns the outcome of the kind that
-    /// has to be continued first.
-    async fn enqueue_kinds(&self, turns: &mut BTreeMap<Kind, Turns>) -> Result<PassOutcome, PassError> {
+    /// has to be continued first. `idle` is the pause without a wake-up.
+    async fn enqueue_kinds(
+        &self,
+        turns: &mut BTreeMap<Kind, Turns>,
+        idle: Duration,
+    ) -> Result<PassOutcome, PassError> {
         let mut first = PassOutcome::Paused;
         let mut is_full = false;
         for (kind, lane) in self.lanes.all() {
@@ -199,7 +224,7 @@ impl Dispatch {
                 + match pass {
                     PassOutcome::More => Duration::ZERO,
                     PassOutcome::Full => FULL_PAUSE,
-                    PassOutcome::Idle | PassOutcome::Paused => IDLE_PAUSE,
+                    PassOutcome::Idle | PassOutcome::Paused => idle,
                 };
             first = first.max(pass);
         }
@@ -237,18 +262,6 @@ impl Dispatch {
         }
         lane.capacity.open(mark, u64::from(free).saturating_sub(pushed));
         Ok(PassOutcome::Idle)
-    }
-
-    /// Returns whether this gateway ends expired claims now.
-    ///
-    /// A gateway that has just taken the lease does not know whether workers could renew their leases before.
-    fn takes_turn(&self, scan: &mut ExpiryScan) -> bool {
-        let is_held = self.sweeper.is_held();
-        if is_held && !scan.was_held {
-            scan.not_before = scan.not_before.max(Instant::now() + self.config.rules.lease / 2);
-        }
-        scan.was_held = is_held;
-        is_held
     }
 
     /// Ends expired claims: jobs that were not started, and leases. After an outage of the database or a stop of the

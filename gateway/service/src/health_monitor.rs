@@ -90,6 +90,9 @@ pub struct Measured {
     pub oldest: Option<Duration>,
     /// The kinds whose orders wait while none of the kind is processed, each with the age of its oldest order.
     pub unserved: Vec<(Kind, Duration)>,
+    /// The number of parked orders.
+    #[serde(default)]
+    pub parked: u64,
 }
 
 impl Measured {
@@ -376,6 +379,9 @@ impl HealthMonitor {
         if let Ok(ready) = self.0.store.ready().await {
             measured.ready = Some(ready);
         }
+        if let Ok(parked) = self.0.store.parked().await {
+            measured.parked = parked;
+        }
         if self.0.sweeper.is_held() {
             let saved = SweeperMeasurement { at: self.0.store.now(), payload: measured.to_json() };
             if let Err(error) = self.0.store.save_measurement(self.0.sweeper.gateway(), &saved).await {
@@ -396,6 +402,7 @@ impl HealthMonitor {
         metrics::gauge!("orders_queue_oldest_ready_age_seconds")
             .set(measured.oldest.unwrap_or_default().as_secs_f64());
         metrics::gauge!("orders_unserved_kinds").set(measured.unserved.len() as f64);
+        metrics::gauge!("orders_parked").set(measured.parked as f64);
         if let Some(ready) = measured.ready {
             self.0.signals.record_ready(ready);
             metrics::gauge!("orders_ready").set(f64::from(ready));
@@ -465,10 +472,14 @@ mod tests {
     fn a_measurement_is_read_with_its_age() {
         let kind = || Kind::from_str("repair").unwrap();
         let second = Duration::from_secs(1);
-        let measured =
-            Measured { ready: Some(3), oldest: Some(second), unserved: vec![(kind(), 60 * second)] };
-        let expected =
-            Measured { ready: Some(3), oldest: Some(5 * second), unserved: vec![(kind(), 64 * second)] };
+        let measured = Measured {
+            ready: Some(3),
+            oldest: Some(second),
+            unserved: vec![(kind(), 60 * second)],
+            parked: 2,
+        };
+        let unserved = vec![(kind(), 64 * second)];
+        let expected = Measured { oldest: Some(5 * second), unserved, ..measured.clone() };
         assert_eq!(Measured::from_json(&measured.to_json(), 4 * second), Some(expected));
         let empty = Measured::default();
         assert_eq!(Measured::from_json(&empty.to_json(), second), Some(empty));

@@ -14,7 +14,7 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval of testing a shard that did not accept a write.
 const SHARD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Updates the database's clock, its read-only state and the number of parked orders, until `stop`.
+/// Updates the database's clock and its read-only state, until `stop`.
 pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -24,9 +24,6 @@ pub(crate) async fn follow_database(store: Store, stop: CancellationToken) {
                 }
                 if let Err(error) = store.check_primary().await {
                     tracing::debug!(%error, "failed to check whether the database is read-only");
-                }
-                if let Ok(parked) = store.parked().await {
-                    metrics::gauge!("orders_parked").set(parked as f64);
                 }
             }
             () = stop.cancelled() => return,
