@@ -123,7 +123,7 @@ cat >"$dir/mariadb/init.sql" <<'SQL'
 CREATE USER 'orders'@'%' IDENTIFIED BY 'orders';
 GRANT ALL ON *.* TO 'orders'@'%' WITH GRANT OPTION;
 SQL
-(drop mysql mariadb-install-db --no-defaults --datadir="$dir/mariadb/data" --skip-test-db --skip-name-resolve --force \
+(drop mysql mariadb-install-db --no-defaults --datadir="$dir/mariadb/data" --tmpdir="$dir/mariadb" --skip-test-db --skip-name-resolve --force \
   --auth-root-authentication-method=normal --innodb-log-file-size=16M) </dev/null >"$dir/install.log" 2>&1 ||
   { cat "$dir/install.log" >&2; die "mariadb-install-db failed"; }
 
