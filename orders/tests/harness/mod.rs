@@ -15,7 +15,7 @@ pub(crate) use api::{Api, https_client, id};
 pub(crate) use process::{Process, command, killed_with_test, run, script};
 pub(crate) use receiver::{Language, Receiver};
 pub(crate) use servers::{Servers, redis_url};
-pub(crate) use stack::{Stack, Stop, base_url, grpc_addr, metrics_url, start_gateway};
+pub(crate) use stack::{Stack, Stop, base_url, grpc_addr, metrics_url, start_gateway, start_gateway_with};
 pub(crate) use watch::follow;
 
 /// Timeout of every wait. It is long, because the machine can be busy, and only a failure reaches it.

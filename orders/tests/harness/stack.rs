@@ -175,16 +175,27 @@ pub(crate) async fn start_gateway(
     servers: &Servers,
     number: u32,
 ) -> (Process, Api, String) {
+    start_gateway_with(folder, servers, number, &[]).await
+}
+
+/// The same with additional variables.
+pub(crate) async fn start_gateway_with(
+    folder: &TempDir,
+    servers: &Servers,
+    number: u32,
+    additional: &[(&str, &str)],
+) -> (Process, Api, String) {
     let arguments = [
         &["gateway", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--log-format", "json"][..],
         &QUICK_RULES,
     ]
     .concat();
-    let variables = [
+    let of_servers = [
         ("DATABASE_URL", servers.database_url.as_str()),
         ("REDIS_URL", &servers.redis_url),
         ("ORDERS_REDIS_PREFIX", &servers.prefix),
     ];
+    let variables = [&of_servers, additional].concat();
     let mut process =
         Process::start(command(folder.path(), &arguments, &variables), format!("gateway {number}"));
     let (http, grpc) = process

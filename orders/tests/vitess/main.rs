@@ -9,3 +9,4 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod sharded;
+mod system;

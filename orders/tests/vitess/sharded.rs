@@ -1,107 +1,17 @@
 //! All operations on two shards, the routes of the statements, and a shard that is killed.
 
+mod operations;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
-use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
-use crate::harness::{Api, Process, Servers, command, eventually, id, redis_url, run, start_gateway};
-
-const SHARDS: [&str; 2] = ["-80", "80-"];
-
-/// One gateway and one processor on the keyspace.
-struct System {
-    servers: Servers,
-    folder: TempDir,
-    api: Api,
-    _gateway: Process,
-    _processor: Process,
-    _alone: MutexGuard<'static, ()>,
-}
-
-fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: start Vitess with scripts/vitess.sh"))
-}
-
-impl System {
-    async fn start() -> Self {
-        static ALONE: Mutex<()> = Mutex::const_new(());
-        let alone = ALONE.lock().await;
-        let prefix = format!("vt_{}", std::process::id());
-        let servers =
-            Servers { database_url: setting("ORDERS_TEST_VITESS_URL"), redis_url: redis_url(), prefix };
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (gateway, api, grpc) = start_gateway(&folder, &servers, 1).await;
-        let url = format!("http://{grpc}");
-        let work = [
-            "processor",
-            "--metrics-addr",
-            "127.0.0.1:0",
-            "--simulate-min-delay",
-            "5ms",
-            "--simulate-max-delay",
-            "20ms",
-        ];
-        let processor = command(folder.path(), &work, &[("ORDERS_GATEWAY_URL", &url)]);
-        let processor = Process::start(processor, "processor");
-        Self { servers, folder, api, _gateway: gateway, _processor: processor, _alone: alone }
-    }
-
-    async fn command(&self, arguments: &[&str]) -> String {
-        let variables = [
-            ("DATABASE_URL", self.servers.database_url.as_str()),
-            ("REDIS_URL", &self.servers.redis_url),
-            ("ORDERS_REDIS_PREFIX", &self.servers.prefix),
-        ];
-        let output = run(self.folder.path(), arguments, &variables).await;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    }
-
-    async fn request(&self, method: &str, path: &str, key: Option<&str>, body: &Value) -> (u16, Value) {
-        let method = method.parse().expect("a method");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut request = client.request(method, format!("{}{path}", self.api.base)).json(body);
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let response = request.send().await.expect("a response");
-        (response.status().as_u16(), response.json().await.unwrap_or_default())
-    }
-
-    async fn create(&self, order: &Value) -> String {
-        let (status, order) = self.request("POST", "/orders", None, order).await;
-        assert_eq!(status, 201, "{order}");
-        id(&order)
-    }
-}
-
-fn order() -> Value {
-    json!({"item": "Laptop", "quantity": 2, "price": 1299.99, "customer": "Ann"})
-}
-
-/// Connects to vtgate, for all shards or for one.
-async fn vtgate(target: &str) -> MySqlConnection {
-    let url = setting("ORDERS_TEST_VITESS_URL");
-    let options: MySqlConnectOptions = url.parse().expect("a URL");
-    let keyspace = options.get_database().expect("a keyspace").to_owned();
-    let options =
-        options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false);
-    let options = options.database(&format!("{keyspace}{target}"));
-    MySqlConnection::connect_with(&options).await.expect("vtgate responds")
-}
-
-async fn count(connection: &mut MySqlConnection, sql: &str) -> i64 {
-    let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(connection).await.expect(sql);
-    row.get(0)
-}
+use crate::harness::{eventually, id};
+use crate::system::{SHARDS, System, count, order, setting, vtgate};
 
 fn hex(id: &str) -> String {
     format!("x'{}'", id.replace('-', ""))
