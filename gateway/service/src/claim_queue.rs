@@ -158,17 +158,30 @@ impl ClaimQueue {
                 let Ok(permit) = starts.clone().acquire_owned().await else { return };
                 let (this, queue, stop) = (self.clone(), queue.clone(), stop.clone());
                 tasks.spawn(async move {
-                    this.start(slots, &*queue, part, &stop).await;
+                    let undelivered = this.start(slots, &*queue, part, &stop).await;
                     drop(permit);
+                    this.orders.undeliver(undelivered).await;
                 });
             }
         }
     }
 
-    async fn start(&self, slots: Slots, queue: &dyn Queue, jobs: Vec<Job>, stop: &CancellationToken) {
-        let jobs = if slots.principal.all_tenants { jobs } else { self.visible(&slots, queue, jobs).await };
+    /// Starts the orders of jobs, and sends those that were started to the worker. Returns the attempts that may have begun
+    /// without reaching it.
+    async fn start(
+        &self,
+        slots: Slots,
+        queue: &dyn Queue,
+        mut jobs: Vec<Job>,
+        stop: &CancellationToken,
+    ) -> Vec<(OrderId, LeaseToken)> {
+        // Those of a shard that does not respond must not keep slots from the others. They wait for their visibility timeout.
+        jobs.retain(|job| !self.store.is_in_unhealthy_shard(job.order_id));
+        if !slots.principal.all_tenants {
+            jobs = self.visible(&slots, queue, jobs).await;
+        }
         if jobs.is_empty() {
-            return;
+            return Vec::new();
         }
         let leases = jobs.iter().map(|job| (job.order_id, slots.lease)).collect();
         let (mut started, undecided) = self.start_decided(&slots, leases, stop).await;
@@ -176,11 +189,11 @@ impl ClaimQueue {
         let mut undelivered = slots.send(started, Origin::Queue).err().unwrap_or_default();
         undelivered.extend(without_checkpoint);
         undelivered.extend(undecided);
-        self.orders.undeliver(undelivered).await;
+        undelivered
     }
 
     /// Starts attempts, and repeats starts that the database does not decide: they may have been written. Returns the
-    /// started ones, and the undecided ones if the worker has left or the gateway stops.
+    /// started ones, and the undecided ones if the worker has left, the gateway stops, or only one shard does not respond.
     async fn start_decided(
         &self,
         slots: &Slots,
@@ -211,8 +224,11 @@ impl ClaimQueue {
                     Ok(StartOutcome::TooLarge(_)) | Err(_) => {}
                 }
             }
+            let is_pointless = slots.is_closed()
+                || stop.is_cancelled()
+                || undecided.iter().any(|(id, _)| self.store.is_in_unhealthy_shard(*id));
             // Started ones do not wait for the others.
-            if undecided.is_empty() || !jobs.is_empty() || slots.is_closed() || stop.is_cancelled() {
+            if undecided.is_empty() || !jobs.is_empty() || is_pointless {
                 return (jobs, undecided);
             }
             leases = undecided;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Requester, TenantId, Timestamp};
+use domain::{OrderId, Requester, TenantId, Timestamp};
 use futures_util::future::{join_all, select_ok};
 use tokio::time::timeout;
 
@@ -23,6 +23,11 @@ impl Store {
         let all = shards.all();
         let unhealthy = all.iter().filter(|shard| shard.is_unhealthy());
         unhealthy.filter_map(|shard| shard.inner.shard_name.clone()).collect()
+    }
+
+    /// Returns whether an order is in a shard that did not accept its last write, while others may.
+    pub fn is_in_unhealthy_shard(&self, id: OrderId) -> bool {
+        self.shards.is_some() && self.shard_of(id).is_unhealthy()
     }
 
     /// Returns whether no shard accepted its last write.
