@@ -52,10 +52,7 @@ impl Known {
                 Status::Pending => {
                     let early =
                         |at: Timestamp| self.scheduled.map_or(at - TOLERANCE, |set| set.max(at - TOLERANCE));
-                    // Its times are those of a clock that was set back since: dispatch waits for them, a Start does
-                    // not.
-                    let from_the_future =
-                        self.updated > now.1 + CLOCK_STEP && (self.scheduled.is_none() || self.attempt > 0);
+                    let from_the_future = self.is_from_the_future(now.1);
                     if self.current == Some(*lease) || paused {
                         Expected::Refused
                     } else if now.1 < early(self.start.0) {
@@ -104,6 +101,11 @@ impl Known {
         }
     }
 
+    /// Returns whether its times are those of a clock that was set back since: dispatch waits for them, a Start does not.
+    fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.updated > now + CLOCK_STEP && (self.scheduled.is_none() || self.attempt > 0)
+    }
+
     /// Returns whether the latest attempt may have ended like this.
     fn was_reported(&self, outcome: &Outcome) -> bool {
         match outcome {
@@ -134,6 +136,10 @@ impl Known {
             }
             // Its job is used up: it is pushed again when the queue is resumed.
             (Command::Start { .. }, Expected::Refused) if paused && self.status == Status::Pending => {
+                // But for the pause it could have started, so it is due at once.
+                if self.is_from_the_future(now.1) || now.1 + TOLERANCE >= self.start.0 {
+                    self.start.0 = self.start.0.min(now.0);
+                }
                 self.guarded = self.start.0.min(self.guarded);
             }
             (Command::Heartbeat { .. }, Expected::Same) => self.lease_end = now.0 + LEASE,
