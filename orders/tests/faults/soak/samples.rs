@@ -90,29 +90,30 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+
     use super::*;
 
     #[test]
     fn usage_counts_open_files_threads_and_memory() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut child = std::process::Command::new("bash")
-            .args(["-c", "exec 3<. 4<. 5<. 6<.; read -r line"])
+            .args(["-c", "exec 3<. 4<. 5<. 6<.; echo ready; read -r line"])
             .current_dir(folder.path())
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("bash exists");
-        let deadline = Instant::now() + crate::harness::DEADLINE;
-        let has_files = |usage: &Usage| usage.open_files >= 7.0;
-        let used = loop {
-            let used = usage(child.id()).filter(has_files);
-            if used.is_some() || Instant::now() > deadline {
-                break used;
-            }
-            std::thread::yield_now();
-        };
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("bash writes it");
+        let used = usage(child.id());
         drop(child.stdin.take());
         child.wait().expect("it ends with its input");
-        let used = used.expect("three standard streams and four folders");
+        assert_eq!(line, "ready\n", "the files are open from then on");
+        let used = used.expect("it was running");
+        assert!(used.open_files >= 7.0, "three standard streams and four folders: {used:?}");
         assert_eq!(used.threads, 1.0);
         assert!((1e5..1e8).contains(&used.memory_bytes), "{used:?}");
         assert!(usage(child.id()).is_none(), "it has ended");
