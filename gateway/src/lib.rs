@@ -9,6 +9,9 @@
 //! | use cases | [`service`] |
 //! | all SQL | [`store`] |
 
+// The future of a mutation is nested deeper than the default of 128, which optimised builds notice.
+#![recursion_limit = "256"]
+
 mod authentication;
 pub mod config;
 pub mod metrics;
