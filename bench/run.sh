@@ -26,9 +26,11 @@ declare -A sections=(
   [fan-out]="fan-out"
   [mixed]="mixed"
   [scale]="scale"
+  [vitess]="compare --systems mysql,vitess --connections 64,256,1024"
   [overload]="overload --overload-duration 30s"
 )
 order=(compare everyday limits accept embedded defaults push backlog listing subscriptions fan-out mixed scale overload)
+# `vitess` runs only if it is named, after eval "$(scripts/vitess.sh start)".
 
 usage() { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; echo "sections: ${order[*]}"; exit 2; }
 

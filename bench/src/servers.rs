@@ -2,7 +2,7 @@
 //!
 //! MariaDB keeps every acknowledged write (`innodb_flush_log_at_trx_commit=1`), as in production. The servers use free
 //! ports on 127.0.0.1 and one temporary folder. Each process asks the kernel to be killed with its parent, so no process
-//! survives a run, even a killed one.
+//! survives a run, even a killed one. The servers of Vitess are the exception: scripts/vitess.sh starts and stops them.
 
 mod counters;
 mod database;
@@ -13,6 +13,7 @@ mod process;
 mod restate;
 mod running;
 mod systems;
+mod vitess;
 
 pub(crate) use self::counters::Counters;
 pub(crate) use self::database::Database;

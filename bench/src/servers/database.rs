@@ -21,6 +21,13 @@ impl Database {
         Ok(Self { runtime, connection })
     }
 
+    pub(super) fn connect_to_vtgate(url: &str) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let connection =
+            runtime.block_on(test_database::Database::connect_to_vtgate(url)).map_err(io::Error::other)?;
+        Ok(Self { runtime, connection })
+    }
+
     /// Counts all orders.
     pub(crate) fn count_stored(&mut self) -> io::Result<u64> {
         self.query_number("SELECT COUNT(*) FROM orders")

@@ -14,6 +14,7 @@ use super::process::{
     command_as_user, cpu_seconds, create_owned_folder, find_free_ports, killed_with_parent, local_address,
     log_path, resident_bytes, thread_cpu_seconds,
 };
+use super::vitess::VitessServers;
 use crate::delay_proxy::ResponseDelay;
 use crate::simple_http;
 
@@ -35,6 +36,8 @@ pub(crate) struct Servers {
     pub(super) system_redis_url: String,
     /// The proxies between the measured system and its servers.
     pub(super) response_delay: Option<ResponseDelay>,
+    /// The servers of the database that run already.
+    pub(super) vitess: Option<VitessServers>,
     /// The API key of requests, if they need one.
     pub(crate) key: Option<String>,
     // Declared last: it is removed after the processes have ended.
@@ -96,6 +99,7 @@ impl Servers {
             system_database_url: String::new(),
             system_redis_url: String::new(),
             response_delay: None,
+            vitess: None,
             key: None,
             folder: create_temporary_folder()?,
         })
@@ -207,6 +211,7 @@ impl Servers {
         for Process { name, child } in &self.processes {
             used.insert((*name).to_owned(), cpu_seconds(child.id())?);
         }
+        used.extend(self.vitess.as_ref().map(VitessServers::cpu).transpose()?.unwrap_or_default());
         Ok(used)
     }
 
@@ -244,7 +249,10 @@ impl Servers {
 
     /// Connects to the database of the measured system.
     pub(crate) fn database(&self) -> io::Result<Database> {
-        Database::connect(&self.database_url)
+        match &self.vitess {
+            Some(vitess) => vitess.connect(),
+            None => Database::connect(&self.database_url),
+        }
     }
 
     /// Returns the number of stored orders and of completed ones.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::lab::Lab;
 use super::process::{find_free_ports, is_ready, killed_with_parent, local_address};
 use super::running::Servers;
+use super::vitess::VitessServers;
 use crate::commit_proxy::CommitTimes;
 
 /// A system that accepts `POST /orders` and completes the orders.
@@ -22,6 +23,10 @@ pub(crate) enum System {
     OrdersWithKeys,
     /// The product in one process: `orders dev` on SQLite
     Embedded,
+    /// The product on one of the MySQL servers of scripts/vitess.sh, without Vitess
+    Mysql,
+    /// The product on Vitess: vtgate and the two shards of scripts/vitess.sh
+    Vitess,
     /// peers/express: Express, Sequelize, a Redis list, workers over unary gRPC
     Express,
     /// peers/fastify: Fastify, mysql2, BullMQ, GraphQL Yoga
@@ -36,6 +41,8 @@ impl fmt::Display for System {
             Self::Orders => "orders",
             Self::OrdersWithKeys => "orders (keys)",
             Self::Embedded => "orders (embedded)",
+            Self::Mysql => "orders (MySQL)",
+            Self::Vitess => "orders (Vitess)",
             Self::Express => "Express",
             Self::Fastify => "Fastify",
             Self::Restate => "Restate",
@@ -94,10 +101,25 @@ impl Servers {
             }
             System::OrdersWithKeys => Self::start_with_keys(lab, tuning),
             System::Embedded => Self::start_embedded(lab, tuning),
+            System::Mysql => Self::start_on(VitessServers::one_mysql, lab, tuning),
+            System::Vitess => Self::start_on(VitessServers::all, lab, tuning),
             System::Express => Self::start_peer_with_workers(lab, "express", tuning),
             System::Fastify => Self::start_peer_with_workers(lab, "fastify", tuning),
             System::Restate => Self::start_restate(lab),
         }
+    }
+
+    /// Starts the product on servers of Vitess, which run already.
+    fn start_on(servers: fn() -> io::Result<VitessServers>, lab: &Lab, tuning: &Tuning) -> io::Result<Self> {
+        let vitess = servers()?;
+        let mut servers = Self::start_only_redis()?;
+        servers.database_url = vitess.url.clone();
+        servers.system_database_url = vitess.url.clone();
+        servers.vitess = Some(vitess);
+        let url = servers.system_database_url.clone();
+        servers.start_gateway(lab, tuning, &url)?;
+        servers.start_processor(lab, tuning)?;
+        Ok(servers)
     }
 
     /// Starts the product with authentication. The first start creates the keys of the clients and of the processor.

@@ -3,7 +3,7 @@
 //! Tests use it to damage rows, to lock them, and to read what the store does not show. Only tests and measurements
 //! depend on this crate.
 
-use sqlx::mysql::MySqlRow;
+use sqlx::mysql::{MySqlConnectOptions, MySqlRow};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection, FromRow, MySqlConnection, SqliteConnection};
 
@@ -27,6 +27,18 @@ impl Database {
         } else {
             MySqlConnection::connect(url).await.map(Self::MySql)
         }
+    }
+
+    /// Connects to vtgate, which refuses the settings that other servers get with each connection. A database with the
+    /// name of a shard, such as `orders:-80`, is that shard only.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    pub async fn connect_to_vtgate(url: &str) -> Result<Self, sqlx::Error> {
+        let options: MySqlConnectOptions = url.parse()?;
+        let options =
+            options.pipes_as_concat(false).no_engine_substitution(false).timezone(None).set_names(false);
+        MySqlConnection::connect_with(&options).await.map(Self::MySql)
     }
 
     /// Executes SQL that is not prepared and returns the number of changed rows.
