@@ -176,7 +176,13 @@ impl ClaimQueue {
         stop: &CancellationToken,
     ) -> Vec<(OrderId, LeaseToken)> {
         // Those of a shard that does not respond must not keep slots from the others. They wait for their visibility timeout.
-        jobs.retain(|job| !self.store.is_in_unhealthy_shard(job.order_id));
+        let left = jobs.extract_if(.., |job| self.store.is_in_unhealthy_shard(job.order_id)).count();
+        if left > 0 {
+            tracing::debug!(
+                jobs = left,
+                "jobs of a shard that does not respond wait for the visibility timeout"
+            );
+        }
         if !slots.principal.all_tenants {
             jobs = self.visible(&slots, queue, jobs).await;
         }

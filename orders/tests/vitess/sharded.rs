@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
+use self::operations::{create_on_both, customer};
 use crate::harness::{eventually, id};
-use crate::system::{SHARDS, System, count, order, setting, vtgate};
+use crate::system::{QUICK, SHARDS, System, count, order, setting, vtgate};
 
 fn hex(id: &str) -> String {
     format!("x'{}'", id.replace('-', ""))
@@ -235,6 +236,41 @@ async fn a_killed_vtgate_loses_nothing() {
     kill_under_load("vtgate", None).await;
 }
 
+/// A worker with one slot gets jobs of the lost shard first. It must still get those of the other one.
+#[tokio::test]
+async fn jobs_of_a_lost_shard_keep_no_slots() {
+    let mut system = System::start().await;
+    system.kill_processor().await;
+    let mut own = order();
+    own["customer"] = json!(customer("lost"));
+    let ids = create_on_both(&system, &own).await;
+    let queued = format!(
+        "SELECT COUNT(*) FROM orders WHERE customer = {} AND status = 'pending' AND stage = 'held'",
+        own["customer"].to_string().replace('"', "'")
+    );
+    eventually("jobs for all orders", || async {
+        let queued = count(&mut vtgate("").await, &queued).await;
+        (usize::try_from(queued) == Ok(ids.len())).then_some(())
+    })
+    .await;
+
+    script(["kill", "mysqld2"]).await;
+    system.wait_for_shards(false).await;
+    system.replace_processor(&[QUICK, &["--concurrency", "1"]].concat()).await;
+    let others = [system.create(&own).await, system.create(&own).await];
+    for id in &others {
+        system.api.wait_for_status(id, "completed").await;
+    }
+
+    script(["restart", "mysqld2"]).await;
+    system.wait_for_shards(true).await;
+    for id in &ids {
+        let order = system.api.wait_for_status(id, "completed").await;
+        assert_eq!(order["attempt"], 1, "{order}");
+    }
+    system.command(&["doctor"]).await;
+}
+
 async fn script(arguments: [&str; 2]) {
     let status =
         tokio::process::Command::new(setting("ORDERS_TEST_VITESS_SCRIPT")).args(arguments).status().await;
@@ -264,24 +300,10 @@ async fn kill_under_load(process: &str, shard: Option<&str>) {
             })
         })
         .collect();
-    let ready = |ok: bool| {
-        let system = system.clone();
-        move || {
-            let system = system.clone();
-            async move {
-                let (_, health) = system.api.get("/readyz?verbose").await;
-                let checks = health["checks"].as_array().cloned().unwrap_or_default();
-                let shards =
-                    checks.iter().find(|check| check["name"] == "shards").cloned().unwrap_or_default();
-                ((shards["status"] == "ok") == ok)
-                    .then(|| shards["detail"].as_str().unwrap_or_default().to_owned())
-            }
-        }
-    };
     system.api.wait_for_status(&system.create(&order()).await, "completed").await;
     script(["kill", process]).await;
     if let Some(shard) = shard {
-        let named = eventually("health to name the shard", ready(false)).await;
+        let named = system.wait_for_shards(false).await;
         assert!(named.contains(shard), "{named}");
         // The other shard continues: creates without a key succeed, and their orders are completed.
         let degraded = Instant::now();
@@ -293,7 +315,7 @@ async fn kill_under_load(process: &str, shard: Option<&str>) {
     }
     script(["restart", process]).await;
     let returned = Instant::now();
-    eventually("every shard to accept writes", ready(true)).await;
+    system.wait_for_shards(true).await;
     let recovered = returned.elapsed();
     let settled = Instant::now();
     for _ in 0..20 {

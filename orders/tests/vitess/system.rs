@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::harness::{Api, Process, Servers, command, id, redis_url, run, start_gateway_with};
+use crate::harness::{Api, Process, Servers, command, eventually, id, redis_url, run, start_gateway_with};
 
 pub(crate) const SHARDS: [&str; 2] = ["-80", "80-"];
 
@@ -48,9 +48,13 @@ impl System {
 
     /// Kills the processor, and starts another one with these flags.
     pub(crate) async fn replace_processor(&mut self, work: &[&str]) {
+        self.kill_processor().await;
+        self.processor = start_processor(&self.folder, &self.grpc, work);
+    }
+
+    pub(crate) async fn kill_processor(&mut self) {
         self.processor.kill();
         self.processor.wait().await;
-        self.processor = start_processor(&self.folder, &self.grpc, work);
     }
 
     /// Stops the gateway and the processor, and starts both with variables of the gateway.
@@ -89,6 +93,19 @@ impl System {
         }
         let response = request.send().await.expect("a response");
         (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// Waits until health shows that all shards accept writes, or that one does not. Returns what it says about them.
+    pub(crate) async fn wait_for_shards(&self, ok: bool) -> String {
+        let what = if ok { "every shard to accept writes" } else { "health to name the shard" };
+        eventually(what, || async {
+            let (_, health) = self.api.get("/readyz?verbose").await;
+            let checks = health["checks"].as_array().cloned().unwrap_or_default();
+            let shards = checks.iter().find(|check| check["name"] == "shards").cloned().unwrap_or_default();
+            ((shards["status"] == "ok") == ok)
+                .then(|| shards["detail"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
     }
 
     pub(crate) async fn create(&self, order: &Value) -> String {

@@ -14,7 +14,7 @@ use crate::harness::eventually;
 use crate::system::{QUICK, SHARDS, System, count, order, vtgate};
 
 /// Creates orders of a customer until both shards have some.
-async fn create_on_both(system: &System, order: &Value) -> Vec<String> {
+pub(super) async fn create_on_both(system: &System, order: &Value) -> Vec<String> {
     let customer = order["customer"].as_str().expect("a customer");
     let mut ids = Vec::new();
     loop {
@@ -38,7 +38,7 @@ async fn on_each(customer: &str) -> Vec<i64> {
 }
 
 /// A customer that no other run has.
-fn customer(name: &str) -> String {
+pub(super) fn customer(name: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
     format!("{name}-{}", now.as_micros())
 }
