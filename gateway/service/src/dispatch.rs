@@ -359,3 +359,17 @@ enum PassError {
     #[error("the database: {0}")]
     Store(#[from] gateway_store::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_documented() {
+        let pauses = format!("{} ms; {} s", IDLE_PAUSE.as_millis(), STANDBY_PAUSE.as_secs());
+        limits_page::row(
+            "interval of looking for orders that became due: with the lease of the sweeper; without it",
+            &pauses,
+        );
+    }
+}

@@ -103,3 +103,27 @@ on_both!(every_gateway_knows_what_the_holder_has_measured, |on| async move {
     first.stop().await;
     second.stop().await;
 });
+
+on_both!(a_gateway_without_the_lease_finds_orders_that_become_due, |on| async move {
+    const OTHER: i64 = 1;
+    let backend = Backend::new(on).await;
+    let mut database = Database::connect(backend.url()).await.unwrap();
+    let store = backend.store.clone();
+    assert!(store.hold_sweeper_lease(OTHER, LEASE).await.unwrap(), "it is free");
+    // Its holder dispatches nothing.
+    let renewal = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LEASE / 6).await;
+            assert!(store.hold_sweeper_lease(OTHER, LEASE).await.unwrap());
+        }
+    });
+    let gateway = backend.gateway(quick()).await;
+    let at = backend.store.now() + Duration::from_millis(500);
+    let body = json!({"item": "Laptop", "quantity": 1, "price": 1, "processAfter": at});
+    let order = gateway.create_full(body).await;
+    assert_eq!(gateway.next_job().await, order["id"]);
+    assert_eq!(holder(&mut database).await, OTHER);
+    assert!(!renewal.is_finished());
+    renewal.abort();
+    gateway.stop().await;
+});
