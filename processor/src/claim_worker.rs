@@ -39,6 +39,9 @@ use crate::worker::{BatchWindow, Phase, report_bytes, split_batch};
 
 /// The maximum number of Results in flight.
 const MAX_RESULTS_IN_FLIGHT: usize = 2;
+/// The time after which Results without a response do not delay others: a gateway cannot record them while a shard of its
+/// database does not respond.
+const LATE_RESPONSE: Duration = Duration::from_millis(500);
 /// The maximum number of credits that a gateway accepts.
 const MAX_CREDITS: usize = 1_000;
 /// The time from a credit to its job that prefetched orders bridge.
@@ -56,7 +59,7 @@ pub(crate) struct ClaimWorker {
     /// Reports that are not in a message of the stream.
     reports: Vec<(LeaseKey, Outcome)>,
     /// The Results without a response, by their numbers.
-    unanswered: BTreeMap<u64, Vec<(LeaseKey, Outcome)>>,
+    unanswered: BTreeMap<u64, Unanswered>,
     results: u64,
     window: BatchWindow,
     report_sender: ReportSender,
@@ -65,6 +68,14 @@ pub(crate) struct ClaimWorker {
     phase: Phase,
     metrics: AttemptMetrics,
     log: LogThrottle,
+}
+
+/// Results without a response.
+struct Unanswered {
+    reports: Vec<(LeaseKey, Outcome)>,
+    sent_at: Instant,
+    /// Whether they are late, and not in the window any more.
+    is_late: bool,
 }
 
 /// The state of one stream.
@@ -147,8 +158,24 @@ impl ClaimWorker {
 
     /// Returns the time of the next action without an event.
     fn wake_at(&self) -> Option<Instant> {
-        let reports = self.window.linger_until(self.reports.len());
+        let reports = self.window.linger_until(self.reports.len()).or_else(|| self.next_late());
         self.phase.deadline().into_iter().chain(reports).min()
+    }
+
+    /// Returns the time at which Results become late.
+    fn next_late(&self) -> Option<Instant> {
+        let awaited = self.unanswered.values().filter(|results| !results.is_late);
+        awaited.map(|results| results.sent_at + LATE_RESPONSE).min()
+    }
+
+    /// Sends further Results although late ones have no response.
+    fn pass_late(&mut self) {
+        for results in self.unanswered.values_mut().filter(|results| !results.is_late) {
+            if results.sent_at.elapsed() >= LATE_RESPONSE {
+                results.is_late = true;
+                self.window.record_response();
+            }
+        }
     }
 
     fn on_heartbeat_due(&mut self) {
@@ -162,6 +189,7 @@ impl ClaimWorker {
 
     /// Sends the gathered reports that may be sent, and credits that no report accompanies.
     fn flush(&mut self) {
+        self.pass_late();
         while self.stream.is_some() && self.window.can_send(self.reports.len()) {
             let batch = split_batch(&mut self.reports, report_bytes);
             self.results += 1;
@@ -170,7 +198,8 @@ impl ClaimWorker {
                 v1::Report::new(lease.order_id, lease.token, outcome.clone())
             };
             let results = v1::Results { number, reports: batch.iter().map(report).collect() };
-            self.unanswered.insert(number, batch);
+            let sent = Unanswered { reports: batch, sent_at: Instant::now(), is_late: false };
+            self.unanswered.insert(number, sent);
             self.window.record_send();
             self.send(Some(Request::Results(results)));
         }
@@ -180,15 +209,20 @@ impl ClaimWorker {
             self.send(Some(Request::Checkpoint(checkpoint)));
         }
         // Without reports on their way, nothing else carries the credits.
-        if self.reports.is_empty() && self.unanswered.is_empty() && self.new_credits() > 0 {
+        let is_awaited = self.unanswered.values().any(|results| !results.is_late);
+        if self.reports.is_empty() && !is_awaited && self.new_credits() > 0 {
             self.send(None);
         }
+    }
+
+    fn unanswered_reports(&self) -> impl Iterator<Item = &(LeaseKey, Outcome)> {
+        self.unanswered.values().flat_map(|results| &results.reports)
     }
 
     /// Returns the number of credits that can be granted.
     fn new_credits(&self) -> usize {
         let Some(open) = &self.stream else { return 0 };
-        let buffered = self.reports.len() + self.unanswered.values().map(Vec::len).sum::<usize>();
+        let buffered = self.reports.len() + self.unanswered_reports().count();
         if open.is_draining || !matches!(self.phase, Phase::Working) || buffered > self.config.report_buffer {
             return 0;
         }
@@ -208,7 +242,7 @@ impl ClaimWorker {
     }
 
     fn connect(&mut self) {
-        let reports = self.reports.iter().chain(self.unanswered.values().flatten());
+        let reports = self.reports.iter().chain(self.unanswered_reports());
         let reported = reports.map(|(lease, _)| *lease);
         let running = self.slots.leases().chain(reported);
         // Further leases are renewed by no stream, and expire.
@@ -218,8 +252,8 @@ impl ClaimWorker {
 
     fn on_connected(&mut self, stream: Box<ClaimStream>) {
         // The results without a response are sent again.
-        for (_, reports) in std::mem::take(&mut self.unanswered) {
-            self.reports.extend(reports);
+        for results in std::mem::take(&mut self.unanswered).into_values() {
+            self.reports.extend(results.reports);
         }
         self.checkpoints.repeat();
         self.window = BatchWindow::new(MAX_RESULTS_IN_FLIGHT);
@@ -275,7 +309,7 @@ impl ClaimWorker {
                 }
             }
             Response::ResultsRecorded(v1::ResultsRecorded { number, refused }) => {
-                if self.unanswered.remove(&number).is_some() {
+                if self.unanswered.remove(&number).is_some_and(|results| !results.is_late) {
                     self.window.record_response();
                 }
                 metrics::count_rejected_reports(refused.len());

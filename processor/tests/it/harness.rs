@@ -27,7 +27,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 }
 
 /// A handler that is a closure.
-pub(crate) struct Handler<F>(F);
+pub(crate) struct Handler<F>(pub(crate) F);
 
 #[async_trait]
 impl<F, R> OrderHandler for Handler<F>

@@ -2,6 +2,8 @@
 //! (`cfg(test)` tells clippy that these are tests.)
 
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod fake_gateway;
 #[cfg(test)]
 mod harness;

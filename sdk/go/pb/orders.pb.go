@@ -2442,7 +2442,8 @@ func (x *Results) GetReports() []*Report {
 }
 
 // The reports are recorded, except the refused ones. The gateway repeats the write until then; a worker that loses its
-// stream before sends the report again on the next stream.
+// stream before sends the report again on the next stream. This message can be late, while a shard of the gateway's database
+// does not respond, so further Results should not wait for it.
 type ResultsRecorded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of the Results.
