@@ -32,6 +32,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sle
 use tonic::{Status, Streaming};
 
 use self::messages::Messages;
+use self::results::{MAX_WAITING_REPORTS, RecordPermit};
 use self::session::{PROGRESS_INTERVAL, Session};
 use crate::message_body::HeldBytes;
 use crate::state::State;
@@ -85,6 +86,7 @@ async fn run(
     let mut claimer = Some(claimer);
     let mut cancelled = state.feed.cancelled();
     let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_RESULTS as usize));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING_REPORTS));
     let recorded = Arc::new(Notify::new());
     let (mut greeted, mut drained) = (false, false);
     let mut silence = silence(interval);
@@ -92,7 +94,8 @@ async fn run(
     let mut ended = pin!(state.context.auth.clone().until_ended(credential));
     let mut rebalance = pin!(sleep(rebalance_pause(state)));
     loop {
-        if drained && session.is_idle() && permits.available_permits() == MAX_CONCURRENT_RESULTS as usize {
+        let free = permits.available_permits() + waiting.available_permits();
+        if drained && session.is_idle() && free == MAX_CONCURRENT_RESULTS as usize + MAX_WAITING_REPORTS {
             return Ok(());
         }
         let request = tokio::select! {
@@ -186,10 +189,12 @@ async fn run(
                 check_length(results.reports.len())?;
                 session.confirm(results.reports.iter().filter_map(|report| report.lease.as_ref()));
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
+                let mut permit = RecordPermit::new(permit, &waiting);
                 let (session, recorded) = (session.clone(), recorded.clone());
                 state.context.tasks.spawn(async move {
                     let number = results.number;
-                    let refused = panics::catch_async("grpc", session.record(results.reports)).await;
+                    let record = session.record(results.reports, &mut permit);
+                    let refused = panics::catch_async("grpc", record).await;
                     if let Ok(Some(refused)) = refused {
                         let recorded = v1::ResultsRecorded { number, refused };
                         session.send(Response::ResultsRecorded(recorded)).await;
@@ -201,9 +206,11 @@ async fn run(
             Some(Request::Checkpoint(v1::Checkpoint { number, lease, json })) => {
                 session.confirm(lease.iter());
                 let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
+                let mut permit = RecordPermit::new(permit, &waiting);
                 let (session, recorded) = (session.clone(), recorded.clone());
                 state.context.tasks.spawn(async move {
-                    let stored = panics::catch_async("grpc", session.record_checkpoint(lease, &json)).await;
+                    let record = session.record_checkpoint(lease, &json, &mut permit);
+                    let stored = panics::catch_async("grpc", record).await;
                     if let Ok(Some(refused)) = stored {
                         let recorded = v1::CheckpointRecorded { number, refused };
                         session.send(Response::CheckpointRecorded(recorded)).await;
@@ -270,11 +277,14 @@ fn rebalance_pause(state: &State) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use limits_page::row;
+    use limits_page::{count, row};
 
     #[test]
     fn the_limits_are_documented() {
-        row("concurrent Results and Checkpoints of a worker's stream", &MAX_CONCURRENT_RESULTS.to_string());
+        row(
+            "concurrent Results and Checkpoints of a worker's stream; reports that wait for a shard of Vitess",
+            &format!("{MAX_CONCURRENT_RESULTS}; {}", count(MAX_WAITING_REPORTS)),
+        );
         row("queued messages without jobs of a worker's stream", &MAX_QUEUED.to_string());
         row("heartbeat intervals without a message of a worker", &SILENT_INTERVALS.to_string());
     }

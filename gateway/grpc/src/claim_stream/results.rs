@@ -1,9 +1,11 @@
 //! The results and checkpoints of a stream, whose writes are repeated until the database decides them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Backoff, JsonText, LeaseToken, OrderId, Outcome, RetryPolicy};
 use proto::v1;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusals::{refusal, refused};
 use super::session::Session;
@@ -14,9 +16,41 @@ use gateway_service::workers::OutcomeKind;
 const RETRY_DELAYS: RetryPolicy =
     RetryPolicy { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 
+/// Maximum number of reports of a stream that wait for a shard of the database, besides the messages that are being recorded.
+pub(super) const MAX_WAITING_REPORTS: usize = 1_000;
+
+/// The right to record a message.
+pub(super) struct RecordPermit {
+    permit: OwnedSemaphorePermit,
+    waiting: Arc<Semaphore>,
+    is_waiting: bool,
+}
+
+impl RecordPermit {
+    /// `waiting` has a permit for each of [`MAX_WAITING_REPORTS`].
+    pub(super) fn new(permit: OwnedSemaphorePermit, waiting: &Arc<Semaphore>) -> Self {
+        Self { permit, waiting: waiting.clone(), is_waiting: false }
+    }
+
+    /// Lets another message be recorded meanwhile, unless too many reports wait. Otherwise the messages with reports of a lost
+    /// shard would stop those of the others.
+    fn wait_for_shard(&mut self, reports: usize) {
+        let count = u32::try_from(reports).unwrap_or(u32::MAX);
+        if !self.is_waiting
+            && let Ok(permit) = self.waiting.clone().try_acquire_many_owned(count)
+        {
+            (self.permit, self.is_waiting) = (permit, true);
+        }
+    }
+}
+
 impl Session {
     /// Records results, and returns the refused ones. `None` if the stream has ended before all are decided.
-    pub(super) async fn record(&self, reports: Vec<v1::Report>) -> Option<Vec<v1::Refused>> {
+    pub(super) async fn record(
+        &self,
+        reports: Vec<v1::Report>,
+        permit: &mut RecordPermit,
+    ) -> Option<Vec<v1::Refused>> {
         let mut refusals = Vec::new();
         let mut undecided = Vec::with_capacity(reports.len());
         for report in reports {
@@ -37,6 +71,9 @@ impl Session {
             undecided = self.record_once(undecided, &mut refusals).await;
             if undecided.is_empty() {
                 return Some(refusals);
+            }
+            if undecided.iter().all(|(id, ..)| self.state.orders.is_in_unhealthy_shard(*id)) {
+                permit.wait_for_shard(undecided.len());
             }
             if !self.wait(backoff.next_delay()).await {
                 return None;
@@ -83,6 +120,7 @@ impl Session {
         &self,
         lease: Option<v1::Lease>,
         json: &str,
+        permit: &mut RecordPermit,
     ) -> Option<Option<v1::Refused>> {
         let parsed = v1::Lease::parse(&lease.clone().unwrap_or_default());
         let parsed = parsed.and_then(|lease| Ok((lease, proto::parse_json("json", json)?)));
@@ -104,6 +142,9 @@ impl Session {
                         return Some(Some(refusal));
                     }
                 }
+            }
+            if self.state.orders.is_in_unhealthy_shard(id) {
+                permit.wait_for_shard(1);
             }
             if !self.wait(backoff.next_delay()).await {
                 return None;

@@ -184,7 +184,9 @@ impl Orders {
             return self.submit(commands, answer).await;
         }
         let ids: Vec<OrderId> = commands.iter().map(|(id, _)| *id).collect();
-        let visible = self.store.visible(principal, &ids).await?;
+        let (lost, readable): (Vec<OrderId>, Vec<OrderId>) =
+            ids.iter().partition(|id| self.is_in_unhealthy_shard(**id));
+        let visible = self.store.visible(principal, &readable).await?;
         let mut commands = commands;
         commands.retain(|(id, _)| visible.contains(id));
         let mut answers =
@@ -192,11 +194,18 @@ impl Orders {
         let answer = |id: OrderId| {
             if visible.contains(&id) {
                 answers.next().unwrap_or(Err(Error::Internal))
+            } else if lost.contains(&id) {
+                Err(Error::database_unavailable())
             } else {
                 Err(Error::NotFound(id))
             }
         };
         Ok(ids.into_iter().map(answer).collect())
+    }
+
+    /// Returns whether an order is in a shard of the database that does not respond, while others may.
+    pub fn is_in_unhealthy_shard(&self, id: OrderId) -> bool {
+        self.store.is_in_unhealthy_shard(id)
     }
 
     /// Carries out commands in one group.
