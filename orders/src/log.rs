@@ -21,9 +21,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The filter without RUST_LOG: this program from `info`, libraries from `warn`.
-const DEFAULT_FILTER: &str =
-    "warn,orders=info,gateway=info,processor=info,broker=info,connection=info,subscriber=info";
+/// The filter without RUST_LOG: this program from `info`, libraries from `warn`. The pool of sqlx logs an error for each attempt to
+/// connect, of which the store reports the result.
+const DEFAULT_FILTER: &str = "warn,sqlx_core::pool=off,\
+    orders=info,gateway=info,processor=info,broker=info,connection=info,subscriber=info";
 
 /// Starts logging. Earlier log lines are dropped.
 pub(crate) fn install(format: LogFormat) -> Result<(), Error> {
