@@ -20,6 +20,6 @@ pub(crate) use self::database::Database;
 pub(crate) use self::fleet::{Fleet, MAX_GATEWAYS};
 pub(crate) use self::lab::Lab;
 pub(crate) use self::prefill::Prefill;
-pub(crate) use self::process::{local_address, split_port};
-pub(crate) use self::running::{Cpu, LOAD, Memory, Servers, ThreadCpu, cpu_used};
+pub(crate) use self::process::{Cpu, local_address, split_port};
+pub(crate) use self::running::{LOAD, Memory, Servers, ThreadCpu, cpu_used};
 pub(crate) use self::systems::{System, Tuning};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::database::Database;
-use super::process::{cpu_seconds, wake_ups};
-use super::running::{Cpu, Servers};
+use super::process::{Cpu, cpu_seconds, wake_ups};
+use super::running::Servers;
 use crate::delay_proxy::ResponseDelay;
 
 /// The counters of MariaDB that are reported, beside [`PREPARED`].

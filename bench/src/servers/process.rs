@@ -1,5 +1,6 @@
 //! Starts processes and reads their CPU time and memory from the kernel.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,9 @@ use crate::simple_http;
 
 /// Clock ticks per second in `/proc/PID/stat`; the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU seconds of each process.
+pub(crate) type Cpu = BTreeMap<String, f64>;
 
 /// Returns the address of a port on loopback.
 pub(crate) fn local_address(port: u16) -> SocketAddr {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::database::Database;
 use super::lab::{Lab, create_temporary_folder};
 use super::process::{
-    command_as_user, cpu_seconds, create_owned_folder, find_free_ports, killed_with_parent, local_address,
-    log_path, resident_bytes, thread_cpu_seconds,
+    Cpu, command_as_user, cpu_seconds, create_owned_folder, find_free_ports, killed_with_parent,
+    local_address, log_path, resident_bytes, thread_cpu_seconds,
 };
 use super::vitess::VitessServers;
 use crate::delay_proxy::ResponseDelay;
@@ -48,9 +48,6 @@ struct Process {
     name: &'static str,
     child: Child,
 }
-
-/// CPU seconds of each process.
-pub(crate) type Cpu = BTreeMap<String, f64>;
 
 /// The same without the time of threads that have ended, to a nanosecond instead of a hundredth of a second.
 pub(crate) type ThreadCpu = BTreeMap<String, f64>;

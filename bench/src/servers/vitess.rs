@@ -4,8 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::database::Database;
-use super::process::cpu_seconds;
-use super::running::Cpu;
+use super::process::{Cpu, cpu_seconds};
 
 /// The database of a measurement without Vitess, on the MySQL server of the first shard.
 const PLAIN: &str = "orders_plain";
