@@ -129,7 +129,7 @@ async fn run(
                 session.set_draining();
                 let farewell = async {
                     session.send(drain(problem.code().as_str())).await;
-                    // All permits are free when every result has its response.
+                    // All are free when every result has its response, except those that wait for a shard.
                     let _ = permits.acquire_many(MAX_CONCURRENT_RESULTS).await;
                 };
                 let _ = timeout(FAREWELL, farewell).await;
